@@ -1,0 +1,1 @@
+"""Secure streams for Trio."""

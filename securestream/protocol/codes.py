@@ -1,0 +1,34 @@
+"""The alert codes of the wire (`docs/protocol.md`, "Alert codes")."""
+
+from __future__ import annotations
+
+import enum
+
+
+class AlertCode(enum.IntEnum):
+    """Why a stream ended early. 4,096 and up belong to the application."""
+
+    APPLICATION_ERROR = 1
+    BAD_RESPONSE = 2
+    UNSUPPORTED_VERSION = 3
+    NO_COMMON_SUITE = 4
+    UNKNOWN_SERVER_KEY = 5
+    BAD_SECRET = 6
+    ACCESS_DENIED = 7
+    BAD_CREDENTIALS = 8
+    HANDSHAKE_TIMEOUT = 9
+    BUSY = 10
+    PROTOCOL_ERROR = 11
+    BAD_RECORD = 12
+    INTERNAL_ERROR = 13
+    SHUTTING_DOWN = 14
+    BACKEND_UNAVAILABLE = 15
+    IDLE_TIMEOUT = 16
+
+
+def code_name(code: int) -> str:
+    """A stable name for any code: `"access_denied"`, or `"alert_4711"` for one without a name."""
+    try:
+        return AlertCode(code).name.lower()
+    except ValueError:
+        return f"alert_{code}"

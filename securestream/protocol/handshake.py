@@ -1,0 +1,343 @@
+"""The handshake as two machines without I/O, and the table of what may follow what.
+
+A machine takes the body of a frame and gives the bytes of the next. What needs a decision of the program
+(is this the right server? is this client welcome?) lies between two steps, so that the caller can wait for it:
+
+    client   hello() ->  challenge(body)  [judge server_key]   ->  response(credentials)  -> session
+    server   hello(body) -> challenge()  ->  response(body)    [authorize client_key]     -> session
+
+A step out of order raises `LocalProtocolError`. Bytes that are wrong raise `RemoteProtocolError` with the
+alert that the peer is to get, and the machine is finished.
+"""
+
+from __future__ import annotations
+
+import enum
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from .codes import AlertCode
+from .errors import LocalProtocolError, RemoteProtocolError
+from .keys import PrivateKey, PublicKey, SharedSecret
+from .messages import (
+    MAX_PAYLOAD,
+    PROLOGUE,
+    ROUTE_SIZE,
+    Hello,
+    Kind,
+    decode_hello_untrusted,
+    encode_frame,
+    open_route_untrusted,
+    seal_route,
+)
+from .noise import XX, XX_PSK0, HandshakeState, SharedKeys
+from .suites import Suite, choose_suite
+
+# --- the table --------------------------------------------------------------------------------------
+
+
+class State(enum.Enum):
+    """How far a handshake has come, on either side."""
+
+    START = enum.auto()
+    HELLO_DONE = enum.auto()
+    CHALLENGE_DONE = enum.auto()
+    FINISHED = enum.auto()
+    FAILED = enum.auto()
+
+
+class Step(enum.Enum):
+    """What happens: a message written by one side and read by the other, or a failure."""
+
+    HELLO = enum.auto()
+    CHALLENGE = enum.auto()
+    RESPONSE = enum.auto()
+    FAIL = enum.auto()
+
+
+TRANSITIONS: dict[tuple[State, Step], State] = {
+    (State.START, Step.HELLO): State.HELLO_DONE,
+    (State.HELLO_DONE, Step.CHALLENGE): State.CHALLENGE_DONE,
+    (State.CHALLENGE_DONE, Step.RESPONSE): State.FINISHED,
+    (State.START, Step.FAIL): State.FAILED,
+    (State.HELLO_DONE, Step.FAIL): State.FAILED,
+    (State.CHALLENGE_DONE, Step.FAIL): State.FAILED,
+}
+
+
+class SecretPolicy(enum.Enum):
+    """The shared-secret gate of a server: a client's secret is refused, looked at, or demanded."""
+
+    OFF = enum.auto()
+    OPTIONAL = enum.auto()
+    REQUIRED = enum.auto()
+
+
+# --- what comes out ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Session:
+    """What both sides agree on.
+
+    `suite`             the record cipher
+    `handshake_hash`    the channel binding: 64 bytes, the same on both sides and for no other connection;
+                        not a secret (Noise section 11.2)
+    """
+
+    suite: Suite
+    handshake_hash: bytes
+
+
+@dataclass(frozen=True)
+class SessionKeys:
+    """Noise's Split(): one key a direction, 32 bytes each. They don't show."""
+
+    send: bytes = field(repr=False)
+    receive: bytes = field(repr=False)
+
+
+class _Machine:
+    """What both sides share: the state, and Noise underneath."""
+
+    __slots__ = ("_noise", "_shared_keys", "_state", "_suite", "_suites")
+
+    _noise: HandshakeState
+    _suite: Suite
+
+    def __init__(self, suites: Sequence[Suite]) -> None:
+        self._state = State.START
+        self._suites = tuple(suites)
+        self._shared_keys = SharedKeys()
+
+    @property
+    def state(self) -> State:
+        return self._state
+
+    @property
+    def handshake_hash(self) -> bytes:
+        """h1, h2 or h3: Noise's h after the last message, 64 bytes."""
+        return self._noise.get_handshake_hash()
+
+    @property
+    def session(self) -> Session:
+        """Raises `LocalProtocolError` before the handshake is finished."""
+        self._require_finished()
+        return Session(self._suite, self.handshake_hash)
+
+    def _split(self) -> tuple[bytes, bytes]:
+        self._require_finished()
+        first, second = self._noise.split()
+        return first.key_bytes(), second.key_bytes()
+
+    def _require_finished(self) -> None:
+        if self._state is not State.FINISHED:
+            raise LocalProtocolError("the handshake is not finished")
+
+    def _enter(self, step: Step) -> None:
+        following = TRANSITIONS.get((self._state, step))
+        if following is None:
+            raise LocalProtocolError(f"{step.name} in state {self._state.name}")
+        self._state = following
+
+    def _read_noise(self, message: bytes, alert_code: AlertCode, what: str) -> bytes:
+        try:
+            return self._noise.read_message(message)
+        except RemoteProtocolError as exc:
+            raise self._failure(f"{what}: {exc}", alert_code) from exc
+
+    def _failure(self, message: str, alert_code: AlertCode) -> RemoteProtocolError:
+        self._state = State.FAILED
+        return RemoteProtocolError(message, alert_code)
+
+    def _remote_key(self) -> PublicKey:
+        assert self._noise.rs is not None  # both messages that get here have an "s"
+        return self._noise.rs
+
+    @staticmethod
+    def _check_payload(payload: bytes) -> None:
+        if len(payload) > MAX_PAYLOAD:
+            raise LocalProtocolError(f"a handshake payload has at most {MAX_PAYLOAD:,} bytes, not {len(payload):,}")
+
+
+# --- the client -------------------------------------------------------------------------------------
+
+
+class ClientHandshake(_Machine):
+    """The initiator.
+
+    `key`             this client's long-term key
+    `server_key`      the server it wants; None if it doesn't know (then the route is random bytes)
+    `middlebox_key`   who is to read the route, where that isn't the server itself
+    `secret`          the shared secret, for servers behind that gate
+    `ephemeral`       for tests only: a fixed one makes the transcript repeatable and the session worthless
+    """
+
+    __slots__ = ("_header", "server_payload")
+
+    def __init__(
+        self,
+        *,
+        key: PrivateKey,
+        server_key: PublicKey | None,
+        suites: Sequence[Suite],
+        middlebox_key: PublicKey | None = None,
+        secret: SharedSecret | None = None,
+        ephemeral: PrivateKey | None = None,
+    ) -> None:
+        super().__init__(suites)
+        e = ephemeral or PrivateKey.generate()
+        route = self._seal_route(e, server_key, middlebox_key)
+        self._header = Hello(secret is not None, self._suites, route, b"").header
+        self._noise = HandshakeState(
+            XX if secret is None else XX_PSK0,
+            initiator=True,
+            prologue=PROLOGUE + self._header,
+            s=key,
+            e=e,
+            psks=() if secret is None else (secret.psk,),
+            shared_keys=self._shared_keys,
+        )
+        self.server_payload = b""
+
+    def _seal_route(self, e: PrivateKey, server_key: PublicKey | None, middlebox_key: PublicKey | None) -> bytes:
+        if server_key is None:
+            return secrets.token_bytes(ROUTE_SIZE)
+        r = bytes(middlebox_key or server_key)
+        return seal_route(bytes(server_key), self._shared_keys.dh(e, r), bytes(e.public_key), r)
+
+    def hello(self) -> bytes:
+        """The first frame."""
+        self._enter(Step.HELLO)
+        return encode_frame(Kind.HELLO, self._header + self._noise.write_message())
+
+    def challenge(self, body: bytes) -> PublicKey:
+        """Takes the challenge; gives the key that the server has proved to own.
+
+        The caller judges that key before it calls `response()`, which tells the server who the client is.
+        """
+        self._enter(Step.CHALLENGE)
+        payload = self._read_noise(body, AlertCode.PROTOCOL_ERROR, "the challenge is not genuine")
+        if not payload or payload[0] not in self._suites:
+            raise self._failure("the server chose a suite that was not offered", AlertCode.PROTOCOL_ERROR)
+        self._suite = Suite(payload[0])
+        self.server_payload = payload[1:]
+        return self._remote_key()
+
+    def response(self, credentials: bytes = b"") -> bytes:
+        """The last frame, which shows the client's key and credentials to the server alone."""
+        self._check_payload(credentials)
+        self._enter(Step.RESPONSE)
+        return encode_frame(Kind.RESPONSE, self._noise.write_message(credentials))
+
+    def split(self) -> SessionKeys:
+        """The keys of the records. Raises `LocalProtocolError` before the handshake is finished."""
+        client_to_server, server_to_client = self._split()
+        return SessionKeys(send=client_to_server, receive=server_to_client)
+
+
+# --- the server -------------------------------------------------------------------------------------
+
+
+class ServerHandshake(_Machine):
+    """The responder.
+
+    `key`             this server's long-term key
+    `secrets`         the shared secrets it takes, each as good as another: more than one while they are rotated
+    `secret_policy`   the gate
+    `require_route`   refuse clients that don't name this server's key
+    `ephemeral`       for tests only
+    """
+
+    __slots__ = ("_ephemeral", "_key", "_require_route", "_secret_policy", "_secrets", "credentials", "used_secret")
+
+    def __init__(
+        self,
+        *,
+        key: PrivateKey,
+        suites: Sequence[Suite],
+        secrets: Sequence[SharedSecret] = (),
+        secret_policy: SecretPolicy = SecretPolicy.OFF,
+        require_route: bool = False,
+        ephemeral: PrivateKey | None = None,
+    ) -> None:
+        super().__init__(suites)
+        self._key = key
+        self._secrets = tuple(secrets)
+        self._secret_policy = secret_policy
+        self._require_route = require_route
+        self._ephemeral = ephemeral
+        self.used_secret = False
+        self.credentials = b""
+
+    def hello(self, body: bytes) -> None:
+        """Takes the hello. The order of the checks is the protocol's: what is cheap first, and no
+        Diffie-Hellman for a peer that has not shown the secret."""
+        self._enter(Step.HELLO)
+        try:
+            hello = decode_hello_untrusted(body)
+        except RemoteProtocolError:
+            self._state = State.FAILED
+            raise
+        self._check_secret_policy(hello.uses_secret)
+        self._noise = self._read_noise1(hello)
+        suite = choose_suite(hello.suites, self._suites)
+        if suite is None:
+            raise self._failure("no suite in common", AlertCode.NO_COMMON_SUITE)
+        self._suite = suite
+        self._check_route(hello)
+
+    def _check_secret_policy(self, uses_secret: bool) -> None:
+        if uses_secret and self._secret_policy is SecretPolicy.OFF:
+            raise self._failure("a secret where this server takes none", AlertCode.BAD_SECRET)
+        if not uses_secret and self._secret_policy is SecretPolicy.REQUIRED:
+            raise self._failure("no secret where this server demands one", AlertCode.BAD_SECRET)
+        self.used_secret = uses_secret
+
+    def _read_noise1(self, hello: Hello) -> HandshakeState:
+        for psks in [(secret.psk,) for secret in self._secrets] if hello.uses_secret else [()]:
+            noise = HandshakeState(
+                XX_PSK0 if hello.uses_secret else XX,
+                initiator=False,
+                prologue=PROLOGUE + hello.header,
+                s=self._key,
+                e=self._ephemeral,
+                psks=psks,
+                shared_keys=self._shared_keys,
+            )
+            try:
+                noise.read_message(hello.noise1)
+            except RemoteProtocolError:
+                continue
+            return noise
+        raise self._failure("a wrong secret", AlertCode.BAD_SECRET)
+
+    def _check_route(self, hello: Hello) -> None:
+        own = bytes(self._key.public_key)
+        try:
+            shared = self._shared_keys.dh(self._key, hello.e)
+        except RemoteProtocolError as exc:
+            raise self._failure(str(exc), AlertCode.PROTOCOL_ERROR) from exc
+        named = open_route_untrusted(hello.route, shared, hello.e, own)
+        if named is None and self._require_route:
+            raise self._failure("a route that is not for this server", AlertCode.UNKNOWN_SERVER_KEY)
+        if named is not None and named != own:
+            raise self._failure("a route that names another server", AlertCode.UNKNOWN_SERVER_KEY)
+
+    def challenge(self, payload: bytes = b"") -> bytes:
+        """The second frame. `payload` can be read by anyone who sent a good hello."""
+        self._check_payload(payload)
+        self._enter(Step.CHALLENGE)
+        return encode_frame(Kind.CHALLENGE, self._noise.write_message(bytes([self._suite]) + payload))
+
+    def response(self, body: bytes) -> PublicKey:
+        """Takes the response; gives the key that the client has proved to own, for the caller to judge."""
+        self._enter(Step.RESPONSE)
+        self.credentials = self._read_noise(body, AlertCode.BAD_RESPONSE, "the response is not genuine")
+        return self._remote_key()
+
+    def split(self) -> SessionKeys:
+        """The keys of the records. Raises `LocalProtocolError` before the handshake is finished."""
+        client_to_server, server_to_client = self._split()
+        return SessionKeys(send=server_to_client, receive=client_to_server)

@@ -1,0 +1,360 @@
+"""The Noise Protocol Framework, revision 34, as far as this project needs it.
+
+Section numbers below are the specification's, and so are the names and the quoted rules. Fixed here:
+25519, ChaChaPoly, BLAKE2b. Patterns are data, with psk modifiers (section 9) applied to the data.
+
+Reading verifies before it commits: `read_message` works on a copy of the symmetric state and assigns it
+last, so a forged message leaves the handshake as it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from nacl.bindings import (
+    crypto_aead_chacha20poly1305_ietf_decrypt,
+    crypto_aead_chacha20poly1305_ietf_encrypt,
+)
+from nacl.exceptions import CryptoError
+
+from .errors import LocalProtocolError, RemoteProtocolError
+from .keys import KEY_SIZE, PrivateKey, PublicKey, decode_public_key_untrusted
+
+Token = Literal["e", "s", "ee", "es", "se", "ss", "psk"]
+
+HASHLEN = 64  # section 12.8: BLAKE2b
+TAG_SIZE = 16
+_NONCE = struct.Struct("<4xQ")  # section 12.3: 32 bits of zeros, then n little-endian
+_MAX_NONCE = 2**64 - 1  # section 5.1: reserved
+
+
+# --- patterns (sections 7 and 9) --------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A handshake pattern: its name, and the tokens of each message, the initiator's first."""
+
+    name: str
+    messages: tuple[tuple[Token, ...], ...]
+
+    @property
+    def has_psk(self) -> bool:
+        return any("psk" in message for message in self.messages)
+
+    def with_modifier(self, modifier: str) -> Pattern:
+        """Section 9.4: psk0 goes to the beginning of the first message, psk1 to the end of the first,
+        psk2 to the end of the second, and so on. Raises `ValueError` for another modifier."""
+        place = int(modifier.removeprefix("psk")) if modifier.removeprefix("psk").isdecimal() else -1
+        if not modifier.startswith("psk") or not 0 <= place <= len(self.messages):
+            raise ValueError(f"{modifier!r} does not modify {self.name}")
+        messages = list(self.messages)
+        if place == 0:
+            messages[0] = ("psk", *messages[0])
+        else:
+            messages[place - 1] = (*messages[place - 1], "psk")
+        joint = "+" if self.has_psk else ""
+        return Pattern(f"{self.name}{joint}{modifier}", tuple(messages))
+
+
+XX = Pattern("XX", (("e",), ("e", "ee", "s", "es"), ("s", "se")))
+XX_PSK0 = XX.with_modifier("psk0")
+
+
+def protocol_name(pattern: Pattern) -> bytes:
+    """Section 8."""
+    return f"Noise_{pattern.name}_25519_ChaChaPoly_BLAKE2b".encode("ascii")
+
+
+# --- functions (section 4) --------------------------------------------------------------------------
+
+
+class SharedKeys:
+    """`DH(key_pair, public_key)`, each computed once: the sealed route and `es` are often the same one."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[PublicKey, bytes], bytes] = {}
+
+    def dh(self, private_key: PrivateKey, public_key: bytes) -> bytes:
+        """Raises `RemoteProtocolError` where the result would be all zero (section 12.1)."""
+        pair = (private_key.public_key, public_key)
+        if pair not in self._known:
+            self._known[pair] = private_key.exchange(public_key)
+        return self._known[pair]
+
+
+def hkdf(chaining_key: bytes, input_key_material: bytes, num_outputs: int) -> list[bytes]:
+    """Section 4.3, with HMAC of RFC 2104."""
+    temp_key = hmac.digest(chaining_key, input_key_material, "blake2b")
+    outputs: list[bytes] = []
+    previous = b""
+    for number in range(1, num_outputs + 1):
+        previous = hmac.digest(temp_key, previous + bytes([number]), "blake2b")
+        outputs.append(previous)
+    return outputs
+
+
+# --- CipherState (section 5.1) ----------------------------------------------------------------------
+
+
+class CipherState:
+    """A key `k` and a nonce `n`; with no key it passes everything through."""
+
+    __slots__ = ("_k", "_n")
+
+    def __init__(self, k: bytes | None = None, n: int = 0) -> None:
+        self._k = k
+        self._n = n
+
+    def has_key(self) -> bool:
+        return self._k is not None
+
+    def copy(self) -> CipherState:
+        return CipherState(self._k, self._n)
+
+    def encrypt_with_ad(self, ad: bytes, plaintext: bytes) -> bytes:
+        # If k is non-empty returns ENCRYPT(k, n++, ad, plaintext). Otherwise returns plaintext.
+        if self._k is None:
+            return plaintext
+        nonce = self._nonce()
+        self._n += 1
+        return crypto_aead_chacha20poly1305_ietf_encrypt(plaintext, ad, nonce, self._k)
+
+    def decrypt_with_ad(self, ad: bytes, ciphertext: bytes) -> bytes:
+        # If k is non-empty returns DECRYPT(k, n++, ad, ciphertext). Otherwise returns ciphertext.
+        # If an authentication failure occurs in DECRYPT() then n is not incremented.
+        if self._k is None:
+            return ciphertext
+        if len(ciphertext) < TAG_SIZE:
+            raise RemoteProtocolError("a ciphertext shorter than its tag")
+        try:
+            plaintext = crypto_aead_chacha20poly1305_ietf_decrypt(ciphertext, ad, self._nonce(), self._k)
+        except CryptoError as exc:
+            raise RemoteProtocolError("a ciphertext that does not authenticate") from exc
+        self._n += 1
+        return plaintext
+
+    def _nonce(self) -> bytes:
+        if self._n >= _MAX_NONCE:
+            raise LocalProtocolError("2^64 - 1 messages under one Noise key")
+        return _NONCE.pack(self._n)
+
+    def key_bytes(self) -> bytes:
+        """The key itself, for the record cipher that takes over after `split()`."""
+        if self._k is None:
+            raise LocalProtocolError("a cipher without a key")
+        return self._k
+
+
+# --- SymmetricState (section 5.2) -------------------------------------------------------------------
+
+
+class SymmetricState:
+    """The chaining key `ck`, the handshake hash `h` and a cipher."""
+
+    __slots__ = ("_cipher", "_ck", "_h")
+
+    def __init__(self, name: bytes) -> None:
+        # If protocol_name is less than or equal to HASHLEN bytes in length, sets h equal to
+        # protocol_name with zero bytes appended to make HASHLEN bytes. Otherwise sets h = HASH(protocol_name).
+        self._h = name.ljust(HASHLEN, b"\0") if len(name) <= HASHLEN else _hash(name)
+        self._ck = self._h
+        self._cipher = CipherState()
+
+    def copy(self) -> SymmetricState:
+        other = object.__new__(SymmetricState)
+        other._h, other._ck, other._cipher = self._h, self._ck, self._cipher.copy()
+        return other
+
+    def mix_key(self, input_key_material: bytes) -> None:
+        # Sets ck, temp_k = HKDF(ck, input_key_material, 2). If HASHLEN is 64, truncates temp_k to 32 bytes.
+        self._ck, temp_k = hkdf(self._ck, input_key_material, 2)
+        self._cipher = CipherState(temp_k[:KEY_SIZE])
+
+    def mix_hash(self, data: bytes) -> None:
+        # Sets h = HASH(h || data).
+        self._h = _hash(self._h + data)
+
+    def mix_key_and_hash(self, input_key_material: bytes) -> None:
+        # Sets ck, temp_h, temp_k = HKDF(ck, input_key_material, 3). Calls MixHash(temp_h).
+        self._ck, temp_h, temp_k = hkdf(self._ck, input_key_material, 3)
+        self.mix_hash(temp_h)
+        self._cipher = CipherState(temp_k[:KEY_SIZE])
+
+    def get_handshake_hash(self) -> bytes:
+        return self._h
+
+    def encrypt_and_hash(self, plaintext: bytes) -> bytes:
+        # Sets ciphertext = EncryptWithAd(h, plaintext), calls MixHash(ciphertext), and returns ciphertext.
+        ciphertext = self._cipher.encrypt_with_ad(self._h, plaintext)
+        self.mix_hash(ciphertext)
+        return ciphertext
+
+    def decrypt_and_hash(self, ciphertext: bytes) -> bytes:
+        # Sets plaintext = DecryptWithAd(h, ciphertext), calls MixHash(ciphertext), and returns plaintext.
+        plaintext = self._cipher.decrypt_with_ad(self._h, ciphertext)
+        self.mix_hash(ciphertext)
+        return plaintext
+
+    def encrypted_size(self, size: int) -> int:
+        return size + TAG_SIZE if self._cipher.has_key() else size
+
+    def split(self) -> tuple[CipherState, CipherState]:
+        # Sets temp_k1, temp_k2 = HKDF(ck, zerolen, 2), truncated to 32 bytes.
+        temp_k1, temp_k2 = hkdf(self._ck, b"", 2)
+        return CipherState(temp_k1[:KEY_SIZE]), CipherState(temp_k2[:KEY_SIZE])
+
+
+def _hash(data: bytes) -> bytes:
+    return hashlib.blake2b(data).digest()
+
+
+# --- HandshakeState (section 5.3) -------------------------------------------------------------------
+
+
+class HandshakeState:
+    """One side of a handshake.
+
+    `s`, `e`           key pairs; `e` is made here unless given (given: the route needs it before
+                       Noise starts, and tests fix it)
+    `psks`             one for each psk token, in their order
+    `shared_keys`      what was computed before, under the same ephemeral
+
+    The remote keys `rs` and `re` are there once they have been read.
+    """
+
+    __slots__ = ("_index", "_initiator", "_pattern", "_psks", "_shared_keys", "_symmetric", "e", "re", "rs", "s")
+
+    def __init__(
+        self,
+        pattern: Pattern,
+        *,
+        initiator: bool,
+        prologue: bytes,
+        s: PrivateKey,
+        e: PrivateKey | None = None,
+        psks: Sequence[bytes] = (),
+        shared_keys: SharedKeys | None = None,
+    ) -> None:
+        self._pattern = pattern
+        self._initiator = initiator
+        self._psks = tuple(psks)
+        self._shared_keys = shared_keys or SharedKeys()
+        self._index = 0
+        self.s = s
+        self.e = e
+        self.rs: PublicKey | None = None
+        self.re: PublicKey | None = None
+        self._symmetric = SymmetricState(protocol_name(pattern))
+        self._symmetric.mix_hash(prologue)
+
+    @property
+    def is_finished(self) -> bool:
+        return self._index == len(self._pattern.messages)
+
+    def get_handshake_hash(self) -> bytes:
+        """Section 11.2: h after the last message written or read, 64 bytes."""
+        return self._symmetric.get_handshake_hash()
+
+    def write_message(self, payload: bytes = b"") -> bytes:
+        """The next message. Raises `LocalProtocolError` when it is not this side's turn."""
+        tokens = self._next_tokens(writing=True)
+        symmetric = self._symmetric.copy()
+        message = b"".join(self._write_token(symmetric, token) for token in tokens)
+        message += symmetric.encrypt_and_hash(payload)
+        self._symmetric = symmetric
+        self._index += 1
+        return message
+
+    def read_message(self, message: bytes) -> bytes:
+        """The payload of the peer's message. Raises `RemoteProtocolError` and is unchanged then."""
+        tokens = self._next_tokens(writing=False)
+        symmetric, before = self._symmetric.copy(), (self.rs, self.re)
+        try:
+            for token in tokens:
+                message = self._read_token(symmetric, token, message)
+            payload = symmetric.decrypt_and_hash(message)
+        except RemoteProtocolError:
+            self.rs, self.re = before
+            raise
+        self._symmetric = symmetric
+        self._index += 1
+        return payload
+
+    def split(self) -> tuple[CipherState, CipherState]:
+        """Section 5.2: one cipher for the initiator's messages, one for the responder's."""
+        if not self.is_finished:
+            raise LocalProtocolError("split() before the last message")
+        return self._symmetric.split()
+
+    def _next_tokens(self, *, writing: bool) -> tuple[Token, ...]:
+        turn_is_initiators = self._index % 2 == 0
+        if self.is_finished or writing != (turn_is_initiators == self._initiator):
+            raise LocalProtocolError("not this side's turn in the handshake")
+        return self._pattern.messages[self._index]
+
+    def _write_token(self, symmetric: SymmetricState, token: Token) -> bytes:
+        if token == "e":
+            # Sets e = GENERATE_KEYPAIR(). Appends e.public_key to the buffer. Calls MixHash(e.public_key).
+            self.e = self.e or PrivateKey.generate()
+            public = bytes(self.e.public_key)
+            self._mix_e(symmetric, public)
+            return public
+        if token == "s":
+            # Appends EncryptAndHash(s.public_key) to the buffer.
+            return symmetric.encrypt_and_hash(bytes(self.s.public_key))
+        self._mix_secret(symmetric, token)
+        return b""
+
+    def _read_token(self, symmetric: SymmetricState, token: Token, message: bytes) -> bytes:
+        if token == "e":
+            # Sets re to the next DHLEN bytes from the message. Calls MixHash(re.public_key).
+            public, message = _take(message, KEY_SIZE)
+            self.re = decode_public_key_untrusted(public)
+            self._mix_e(symmetric, public)
+        elif token == "s":
+            # Sets temp to the next DHLEN + 16 bytes if HasKey() == True, or DHLEN otherwise.
+            # Sets rs to DecryptAndHash(temp).
+            temp, message = _take(message, symmetric.encrypted_size(KEY_SIZE))
+            self.rs = decode_public_key_untrusted(symmetric.decrypt_and_hash(temp))
+        else:
+            self._mix_secret(symmetric, token)
+        return message
+
+    def _mix_e(self, symmetric: SymmetricState, public: bytes) -> None:
+        symmetric.mix_hash(public)
+        if self._pattern.has_psk:
+            # Section 9.2: in a handshake with a psk, "e" is followed by MixKey(e.public_key).
+            symmetric.mix_key(public)
+
+    def _mix_secret(self, symmetric: SymmetricState, token: Token) -> None:
+        if token == "psk":
+            # Section 9.2: calls MixKeyAndHash(psk).
+            symmetric.mix_key_and_hash(self._psks[self._count_of_psks_before()])
+        else:
+            symmetric.mix_key(self._dh(token))
+
+    def _count_of_psks_before(self) -> int:
+        return sum(message.count("psk") for message in self._pattern.messages[: self._index])
+
+    def _dh(self, token: Token) -> bytes:
+        # "es": DH(e, rs) if initiator, DH(s, re) if responder. "se": the other way round.
+        ours, theirs = token if self._initiator else reversed(token)
+        private = self.e if ours == "e" else self.s
+        public = self.re if theirs == "e" else self.rs
+        if private is None or public is None:
+            raise LocalProtocolError(f"the pattern asks for {token!r} before the keys are there")
+        return self._shared_keys.dh(private, bytes(public))
+
+
+def _take(message: bytes, size: int) -> tuple[bytes, bytes]:
+    if len(message) < size:
+        raise RemoteProtocolError("a handshake message that ends too early")
+    return message[:size], message[size:]
