@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import enum
 import secrets
-from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from .codes import AlertCode
 from .errors import LocalProtocolError, RemoteProtocolError
@@ -33,6 +33,9 @@ from .messages import (
 )
 from .noise import XX, XX_PSK0, HandshakeState, SharedKeys
 from .suites import Suite, choose_suite
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # --- the table --------------------------------------------------------------------------------------
 

@@ -19,6 +19,8 @@ import secrets
 from typing import NoReturn, final
 
 from nacl.bindings import crypto_scalarmult, crypto_scalarmult_base
+from nacl.exceptions import CryptoError
+from nacl.exceptions import RuntimeError as SodiumError
 
 from .errors import RemoteProtocolError
 
@@ -170,7 +172,7 @@ class PrivateKey(_Secret):
         """
         try:
             return crypto_scalarmult(self._raw, public_key)
-        except Exception as exc:  # PyNaCl's RuntimeError or CryptoError, depending on its version
+        except (CryptoError, SodiumError) as exc:
             raise RemoteProtocolError("a Diffie-Hellman with a point of low order") from exc
 
     def __repr__(self) -> str:

@@ -16,8 +16,8 @@ from __future__ import annotations
 import enum
 import hashlib
 import struct
-from collections.abc import Collection
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from nacl.bindings import (
     crypto_aead_chacha20poly1305_ietf_decrypt,
@@ -29,6 +29,9 @@ from .codes import AlertCode
 from .errors import RemoteProtocolError
 from .keys import KEY_SIZE, check_public_key
 from .noise import TAG_SIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 MAGIC = b"SSv1"
 PROLOGUE = b"securestream/1"

@@ -12,9 +12,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import struct
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from nacl.bindings import (
     crypto_aead_chacha20poly1305_ietf_decrypt,
@@ -24,6 +23,9 @@ from nacl.exceptions import CryptoError
 
 from .errors import LocalProtocolError, RemoteProtocolError
 from .keys import KEY_SIZE, PrivateKey, PublicKey, decode_public_key_untrusted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Token = Literal["e", "s", "ee", "es", "se", "ss", "psk"]
 
@@ -346,7 +348,7 @@ class HandshakeState:
 
     def _dh(self, token: Token) -> bytes:
         # "es": DH(e, rs) if initiator, DH(s, re) if responder. "se": the other way round.
-        ours, theirs = token if self._initiator else reversed(token)
+        ours, theirs = (token[0], token[1]) if self._initiator else (token[1], token[0])
         private = self.e if ours == "e" else self.s
         public = self.re if theirs == "e" else self.rs
         if private is None or public is None:

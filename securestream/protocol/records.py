@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import enum
 import struct
-from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from . import sodium
 from .alerts import Alert, decode_alert_untrusted
@@ -45,6 +45,9 @@ from .suites import (
     sealer,
     tag_and_type_agree,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 # Constants of the protocol.
 VERDICT_RECORD = 512
