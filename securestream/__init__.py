@@ -1,1 +1,99 @@
-"""Secure streams for Trio."""
+"""Secure streams for Trio: two programs that know each other's public keys, no certificates, no authority.
+
+The layers, each wrapping the one below:
+
+    application     handler(stream), or any library that takes a Trio stream
+    service/        connecting and serving over TCP
+    SecureStream    16 KB padded records, in-band alerts, authenticated end         streams/secure.py
+      wrap          hello, challenge, response over any stream                      streams/wrap.py
+        transport   TCP, or any trio.abc.Stream: TLS, a Unix socket, memory, another SecureStream
+    protocol/       what the streams say: bytes in, bytes out, no I/O
+
+Beside them: trust/ (who may talk to whom), testing (for the tests of users), cli/ (the `securestream` command).
+Imports point down: protocol <- streams, trust <- service <- testing, cli.
+"""
+
+from __future__ import annotations
+
+from .protocol.alerts import Alert, AlertCode
+from .protocol.handshake import Session
+from .protocol.keys import PrivateKey, PublicKey, SharedSecret
+from .protocol.padding import FullRecords, NoPadding, PaddingPolicy
+from .protocol.suites import Suite
+from .service.client import open_secure_tcp_stream
+from .service.server import secure_handler, serve_secure_listeners, serve_secure_tcp
+from .streams.buffered import BufferedWriter
+from .streams.config import ANYONE, ClientConfig, Limits, Peer, ServerConfig
+from .streams.errors import (
+    AccessDenied,
+    AuthorizationFailed,
+    BadRecord,
+    BadResponse,
+    BadSecret,
+    HandshakeError,
+    HandshakeRefused,
+    HandshakeTimeout,
+    HandshakeTruncated,
+    NoCommonSuite,
+    PeerAlert,
+    ServerBusy,
+    ServerKeyMismatch,
+    StreamError,
+    StreamFailure,
+    TransportBroken,
+    TruncatedStream,
+    UnknownServerKey,
+    UnsupportedVersion,
+)
+from .streams.secure import SecureStream, StreamStatistics
+from .streams.wrap import wrap_client, wrap_server
+from .trust.peers import AuthorizedPeers
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ANYONE",
+    "AccessDenied",
+    "Alert",
+    "AlertCode",
+    "AuthorizationFailed",
+    "AuthorizedPeers",
+    "BadRecord",
+    "BadResponse",
+    "BadSecret",
+    "BufferedWriter",
+    "ClientConfig",
+    "FullRecords",
+    "HandshakeError",
+    "HandshakeRefused",
+    "HandshakeTimeout",
+    "HandshakeTruncated",
+    "Limits",
+    "NoCommonSuite",
+    "NoPadding",
+    "PaddingPolicy",
+    "Peer",
+    "PeerAlert",
+    "PrivateKey",
+    "PublicKey",
+    "SecureStream",
+    "ServerBusy",
+    "ServerConfig",
+    "ServerKeyMismatch",
+    "Session",
+    "SharedSecret",
+    "StreamError",
+    "StreamFailure",
+    "StreamStatistics",
+    "Suite",
+    "TransportBroken",
+    "TruncatedStream",
+    "UnknownServerKey",
+    "UnsupportedVersion",
+    "open_secure_tcp_stream",
+    "secure_handler",
+    "serve_secure_listeners",
+    "serve_secure_tcp",
+    "wrap_client",
+    "wrap_server",
+]

@@ -119,6 +119,11 @@ class _Machine:
         return self._state
 
     @property
+    def public_key(self) -> PublicKey:
+        """This side's own."""
+        return self._noise.s.public_key
+
+    @property
     def handshake_hash(self) -> bytes:
         """h1, h2 or h3: Noise's h after the last message, 64 bytes."""
         return self._noise.get_handshake_hash()

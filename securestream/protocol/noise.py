@@ -52,10 +52,10 @@ class Pattern:
     def with_modifier(self, modifier: str) -> Pattern:
         """Section 9.4: psk0 goes to the beginning of the first message, psk1 to the end of the first,
         psk2 to the end of the second, and so on. Raises `ValueError` for another modifier."""
-        place = int(modifier.removeprefix("psk")) if modifier.removeprefix("psk").isdecimal() else -1
-        if not modifier.startswith("psk") or not 0 <= place <= len(self.messages):
+        places = {f"psk{place}": place for place in range(len(self.messages) + 1)}
+        if modifier not in places:
             raise ValueError(f"{modifier!r} does not modify {self.name}")
-        messages = list(self.messages)
+        place, messages = places[modifier], list(self.messages)
         if place == 0:
             messages[0] = ("psk", *messages[0])
         else:

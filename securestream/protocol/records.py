@@ -126,28 +126,28 @@ class RecordWriter:
         """
         self._require_open()
         plan, size = self._plan(len(content))
-        buffer = _take_buffer(min(size, BATCH) + self._sealer.lead)
-        try:
-            yield from self._seal_batches(buffer, plan, content)
-        finally:
-            _give_buffer(buffer)
+        return self._seal_batches(plan, min(size, BATCH), content)
 
     def control(self, record_type: RecordType, content: bytes = b"", padding: int = 0) -> bytes:
         """One record of any type. CLOSE and ALERT are the last of the direction.
 
-        `padding` is what the protocol wants at least; the policy is asked for more.
-        Raises `ValueError` when the padding policy misbehaves: nothing is sealed then.
+        `padding` is what the protocol wants at least; the policy is asked for more. A key update that is due
+        goes in front. Raises `ValueError` for too much content, and when the padding policy misbehaves:
+        nothing is sealed then.
         """
         self._require_open()
+        if len(content) > self.capacity:
+            raise ValueError(f"a record has at most {self.capacity:,} bytes of content, not {len(content):,}")
         length = len(content) + padding
         padding += record_padding(self.padding, record_type, length, self.capacity - length)
+        update = self.update_key() if self._update_is_due() and record_type != RecordType.KEY_UPDATE else b""
         size = len(self._prefix) + self.overhead + len(content) + padding
         buffer = _take_buffer(size + self._sealer.lead)
         end = self._put(buffer, self._put_prefix(buffer), record_type, memoryview(content), padding)
         wire = bytes(buffer.view[:end])
         _give_buffer(buffer)
         self.ended = record_type in (RecordType.CLOSE, RecordType.ALERT)
-        return wire
+        return update + wire
 
     def verdict(self, record_type: RecordType, content: bytes = b"") -> bytes:
         """The server's first record: 512 bytes on the wire, longer ones a full record, so that its size
@@ -192,7 +192,14 @@ class RecordWriter:
             plan.append((content, laid - content + more))
         return plan
 
-    def _seal_batches(
+    def _seal_batches(self, plan: Iterable[tuple[int, int]], size: int, content: memoryview) -> Iterator[memoryview]:
+        buffer = _take_buffer(size + self._sealer.lead)
+        try:
+            yield from self._seal_into(buffer, plan, content)
+        finally:
+            _give_buffer(buffer)
+
+    def _seal_into(
         self, buffer: sodium.backend.Buffer, plan: Iterable[tuple[int, int]], content: memoryview
     ) -> Iterator[memoryview]:
         limit = len(buffer.view) - self._sealer.lead
@@ -224,6 +231,7 @@ class RecordWriter:
 
     def _put(self, buffer: sodium.backend.Buffer, at: int, record_type: int, content: memoryview, padding: int) -> int:
         """Lays one record at `at` and seals it; gives where the next one goes."""
+        self._require_open()  # a flush goes on batch by batch, and the direction may have ended since the last
         view, size = buffer.view, len(content)
         plain = PLAIN_HEADER_SIZE + size + padding
         sealed = at + LENGTH_SIZE
@@ -283,6 +291,7 @@ class RecordReader:
     __slots__ = (
         "_at",
         "_data",
+        "_eof",
         "_least",
         "_next",
         "_opener",
@@ -304,6 +313,7 @@ class RecordReader:
         self._least = LENGTH_SIZE + PLAIN_HEADER_SIZE + self._opener.tag_size
         self._verdict_due = expects_verdict
         self._started = self._opener.prefix_size == 0
+        self._eof = False
         self._data: bytes | bytearray = b""
         self._at = 0
         self._source: sodium.backend.Source | None = None
@@ -316,10 +326,14 @@ class RecordReader:
         self.records = self.content_bytes = self.key_updates = 0
 
     def feed(self, data: bytes | bytearray) -> None:
-        """What one transport read gave, not empty. Call it when `read()` has nothing more to give."""
+        """What one transport read gave. Best called when `read()` has nothing more to give: no byte is copied then."""
         if self.end is not End.OPEN:
             return
+        unread = self.has_more
         tail = self._data[self._at :]
+        if unread:
+            self._load(tail + self._take_next() + data, 0)
+            return
         if not tail:
             self._load(data, 0)
             return
@@ -329,8 +343,12 @@ class RecordReader:
             self._next = (data, missing)
 
     def feed_eof(self) -> None:
-        """The transport has ended."""
-        if self.end is not End.OPEN:
+        """The transport has ended. What was fed before can still be read."""
+        self._eof = True
+        self._end_at_eof()
+
+    def _end_at_eof(self) -> None:
+        if not self._eof or self.end is not End.OPEN or self._has_record():
             return
         rest = bytes(self._data[self._at :])
         if self._verdict_due and _is_alert_frame(rest):
@@ -350,13 +368,19 @@ class RecordReader:
         for _ in range(RECORDS_AT_ONCE):
             if self.end is not End.OPEN or not self._has_record():
                 break
-            if end + MAX_RECORD > len(buffer.view) and end + self._length() > len(buffer.view):
+            if not self._fits(len(buffer.view) - end):
                 break
             end = self._open_record(buffer, end)
         content = bytes(buffer.view[PLAIN_HEADER_SIZE:end])
         _give_buffer(buffer)
         self.content_bytes += len(content)
+        self._end_at_eof()
         return content
+
+    @property
+    def verdict_due(self) -> bool:
+        """Whether the server's ACCEPT is still to come."""
+        return self._verdict_due
 
     @property
     def has_more(self) -> bool:
@@ -378,11 +402,20 @@ class RecordReader:
     def _rest_size(self) -> int:
         return len(self._next[0]) - self._next[1] if self._next else 0
 
+    def _take_next(self) -> bytes | bytearray:
+        data, at = self._next or (b"", 0)
+        self._next = None
+        return data[at:]
+
     def _straddling_size(self, start: bytes | bytearray) -> int:
         """How long the record (or the stream's prefix) is that begins so; what can't be is left to `read()`."""
         if not self._started:
             return self._opener.prefix_size
         return max(int.from_bytes(start[:LENGTH_SIZE], "little"), self._least)
+
+    def _fits(self, room: int) -> bool:
+        """Whether the next record can be opened into `room` bytes; one of a wrong length is only refused."""
+        return room >= MAX_RECORD or not room < self._length() <= MAX_RECORD
 
     def _length(self) -> int:
         return self._data[self._at] | self._data[self._at + 1] << 8
@@ -390,12 +423,12 @@ class RecordReader:
     def _has_record(self) -> bool:
         """Whether a whole record, or one whose length is wrong, is next."""
         available = len(self._data) - self._at
+        if not self._started:
+            available = self._start(available)
         if self._next is not None and not available:
             self._load(*self._next)
             self._next = None
             available = len(self._data) - self._at
-        if not self._started:
-            available = self._start(available)
         if available < LENGTH_SIZE:
             return False
         length = self._length()

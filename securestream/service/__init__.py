@@ -1,0 +1,1 @@
+"""What programs are built from: connecting and serving over TCP and other listeners."""

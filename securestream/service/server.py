@@ -1,0 +1,173 @@
+"""Serving: one task a connection, each with its handshake, its handler, and an end that its peer understands.
+
+The accept loop is Trio's and never waits for a client. What escapes a handler becomes an alert on its own
+stream and a line in the log (logger `securestream`), and touches no other connection.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
+
+import trio
+
+from ..protocol.alerts import AlertCode, printable
+from ..streams.channel import address_of
+from ..streams.errors import AccessDenied, AuthorizationFailed, HandshakeError, StreamError, StreamFailure
+from ..streams.secure import SecureStream, leaves
+from ..streams.wrap import refuse_client, wrap_server
+
+if TYPE_CHECKING:
+    from ..streams.config import ServerConfig
+
+T_Stream = TypeVar("T_Stream", bound=trio.abc.Stream)
+T_Listener = TypeVar("T_Listener", bound=trio.abc.Listener[trio.abc.Stream])
+Handler = Callable[[SecureStream[T_Stream]], Awaitable[object]]
+
+logger = logging.getLogger("securestream")
+
+# Clients that are being told "busy" are few and short-lived; beyond so many a connection is just closed.
+_MAX_REFUSALS = 256
+
+
+async def serve_secure_tcp(
+    handler: Handler[trio.SocketStream],
+    port: int,
+    config: ServerConfig,
+    *,
+    host: str | bytes | None = None,
+    backlog: int | None = None,
+    handler_nursery: trio.Nursery | None = None,
+    task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
+) -> NoReturn:
+    """Listens on a TCP port and runs `handler(stream)` for each client that passes the handshake.
+
+    `port` 0 lets the system choose; `task_status.started()` is given the listeners. `host` None: all interfaces.
+
+    A handler that returns has its stream closed in order. A `StreamFailure` that escapes it is the alert that
+    its client gets; any other exception is alert 13 "internal error" without text, and a traceback in the log.
+    With `handler_nursery` given, handlers run there and their errors are raised there, after the alert; to
+    drain, cancel serving and put a deadline on that nursery.
+
+    Never returns. Raises `OSError` where it can't listen.
+    """
+    listeners = await trio.open_tcp_listeners(port, host=host, backlog=backlog)
+    await serve_secure_listeners(handler, listeners, config, handler_nursery=handler_nursery, task_status=task_status)
+
+
+async def serve_secure_listeners(
+    handler: Handler[T_Stream],
+    listeners: list[T_Listener],
+    config: ServerConfig,
+    *,
+    handler_nursery: trio.Nursery | None = None,
+    task_status: trio.TaskStatus[list[T_Listener]] = trio.TASK_STATUS_IGNORED,
+) -> NoReturn:
+    """As `serve_secure_tcp`, on listeners of the caller's: Unix sockets, systemd's, SO_REUSEPORT."""
+    connections = _Connections(handler, config, raise_errors=handler_nursery is not None)
+    await trio.serve_listeners(connections.run, listeners, handler_nursery=handler_nursery, task_status=task_status)
+
+
+def secure_handler(handler: Handler[T_Stream], config: ServerConfig) -> Callable[[T_Stream], Awaitable[None]]:
+    """A handler for `trio.serve_tcp` and its kin, around a handler of secure streams.
+
+    Limits count the connections of this one handler.
+    """
+    return _Connections(handler, config, raise_errors=False).run
+
+
+class _Connections(Generic[T_Stream]):
+    """The connections of one server: how many there are, and what becomes of each."""
+
+    def __init__(self, handler: Handler[T_Stream], config: ServerConfig, *, raise_errors: bool) -> None:
+        self._handler = handler
+        self._config = config
+        self._raise_errors = raise_errors
+        self._pending = 0
+        self._open = 0
+        self._refusals = 0
+
+    async def run(self, transport: T_Stream) -> None:
+        """One connection, from accept to close."""
+        if self._is_full():
+            await self._turn_away(transport)
+            return
+        self._open += 1
+        try:
+            stream = await self._shake_hands(transport)
+            if stream is not None:
+                await self._handle(stream)
+        finally:
+            self._open -= 1
+
+    def _is_full(self) -> bool:
+        limits = self._config.limits
+        return self._pending >= limits.pending_handshakes or self._open >= limits.connections
+
+    async def _turn_away(self, transport: T_Stream) -> None:
+        address = address_of(transport)
+        logger.warning("busy: refused %s (%d open, %d in handshake)", address, self._open, self._pending)
+        if self._refusals >= _MAX_REFUSALS:
+            await trio.aclose_forcefully(transport)
+            return
+        self._refusals += 1
+        try:
+            await refuse_client(transport, self._config, AlertCode.BUSY, "no room for another connection")
+        except HandshakeError:
+            pass
+        finally:
+            self._refusals -= 1
+
+    async def _shake_hands(self, transport: T_Stream) -> SecureStream[T_Stream] | None:
+        address = address_of(transport)
+        self._pending += 1
+        try:
+            return await wrap_server(transport, self._config)
+        except AuthorizationFailed as exc:
+            logger.error("refused %s, for authorize failed", address, exc_info=exc.__cause__)
+        except AccessDenied as exc:
+            logger.warning("refused %s, %s: %s", address, exc.public_key, printable(str(exc)))
+        except HandshakeError as exc:
+            logger.warning("refused %s: %s [%s]", address, printable(str(exc)), exc.code)
+        finally:
+            self._pending -= 1
+        return None
+
+    async def _handle(self, stream: SecureStream[T_Stream]) -> None:
+        """Runs the handler and turns what escapes it into an alert."""
+        try:
+            async with stream:
+                await self._handler(stream)
+        except BaseException as exc:  # noqa: BLE001  groups may hold anything; what isn't ours is raised on
+            rest = self._report(exc, stream)
+            if rest is not None:
+                raise rest from None
+
+    def _report(self, exc: BaseException, stream: SecureStream[T_Stream]) -> BaseException | None:
+        """Logs what ended a handler; gives what is to be raised on: cancellation and the interpreter's end
+        always, a handler's unexpected errors where somebody waits for them."""
+        errors, rest = _split_errors(exc)
+        if errors is None:
+            return exc
+        who = f"{stream.peer.address} {stream.peer.public_key}"
+        if not _is_unexpected(errors, stream):
+            logger.info("%s: %s", who, "; ".join(printable(str(leaf)) for leaf in leaves(errors)))
+            return rest
+        logger.error("%s: the handler failed; its peer was told of an internal error", who, exc_info=errors)
+        return exc if self._raise_errors else rest
+
+
+def _split_errors(exc: BaseException) -> tuple[Exception | None, BaseException | None]:
+    """The ordinary errors in `exc`, and what is above them: Cancelled, KeyboardInterrupt, SystemExit."""
+    if isinstance(exc, BaseExceptionGroup):
+        return exc.split(Exception)
+    return (exc, None) if isinstance(exc, Exception) else (None, exc)
+
+
+def _is_unexpected(errors: Exception, stream: object) -> bool:
+    """Whether there is more in it than the stream's own end and what the handler meant for its peer."""
+    return any(
+        not isinstance(leaf, StreamFailure) and not (isinstance(leaf, StreamError) and leaf.stream is stream)
+        for leaf in leaves(errors)
+    )

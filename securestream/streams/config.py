@@ -1,0 +1,196 @@
+"""What the two sides are configured with. Checked when it is made, so that a handshake can't meet a bad value."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, final
+
+from ..protocol.handshake import SecretPolicy
+from ..protocol.keys import PrivateKey, PublicKey, SharedSecret
+from ..protocol.messages import MAX_PAYLOAD
+from ..protocol.padding import NoPadding, PaddingPolicy
+from ..protocol.suites import DEFAULT_SUITES, Suite
+
+
+@dataclass(frozen=True, kw_only=True)
+class Peer:
+    """Who is at the other end, proved.
+
+    `public_key`   its long-term key
+    `credentials`  what it showed beside its key, at most 32,768 bytes; b"" for servers
+    `address`      where it connects from, as text; "" if the transport doesn't tell
+    `used_secret`  whether it showed the shared secret
+    `transcript`   what a client's credentials sign: unique to this connection (`docs/protocol.md`, "Transcript values")
+    `name`         what this side calls it; "" if it has no name here
+    `principal`    what `authorize` returned
+    """
+
+    public_key: PublicKey
+    credentials: bytes = b""
+    address: str = ""
+    used_secret: bool = False
+    transcript: bytes = field(default=b"", repr=False)
+    name: str = ""
+    principal: object = None
+
+    def accepted_as(self, principal: object) -> Peer:
+        """This peer, with what `authorize` returned; a principal with a `name` gives its name."""
+        name = getattr(principal, "name", "")
+        return replace(self, principal=principal, name=name if isinstance(name, str) else "")
+
+
+Authorize = Callable[[Peer], Awaitable[object]]
+"""Accepts by returning (what it returns becomes `stream.peer.principal`), refuses by raising `PermissionError`,
+whose text the peer gets to read. To return False is an error and refuses, too: it was surely meant to."""
+
+JudgeServer = Callable[[PublicKey], Awaitable[object]]
+"""Accepts a server's key by returning, refuses it by raising `PermissionError`; False refuses, too."""
+
+Credentials = Callable[[bytes], bytes]
+"""Gets what is to be signed, gives what the server is shown."""
+
+
+@final
+class _Anyone:
+    """`authorize=ANYONE`: every client is welcome, whoever it is."""
+
+    async def __call__(self, peer: Peer) -> None:
+        return None
+
+    def __repr__(self) -> str:
+        return "ANYONE"
+
+
+ANYONE: Final = _Anyone()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one server takes at once.
+
+    `pending_handshakes`  connections whose handshake is not done
+    `connections`         all connections together
+
+    What comes beyond is answered with alert 10 "busy".
+    """
+
+    pending_handshakes: int = 4_096
+    connections: int = 65_536
+
+    def __post_init__(self) -> None:
+        if self.pending_handshakes < 1 or self.connections < 1:
+            raise ValueError("limits are at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientConfig:
+    """How to connect.
+
+    `key`                this client's long-term key; None: a fresh one for each connection
+    `server_key`         the server's key; or an async callable that is asked about the key of whoever answers,
+                         accepts by returning and refuses by raising `PermissionError`
+    `middlebox_key`      the key of the router in front of the server, where there is one
+    `secret`             the shared secret, for servers behind that gate
+    `credentials`        shown to the server beside the key: bytes, at most 32,768, or a callable that gets
+                         what is to be signed
+    `suites`             in the order of preference
+    `padding`            a padding policy
+    `handshake_timeout`  seconds from the first byte to the server's verdict, default 6: one more than a
+                         server's, so that its reason arrives. `math.inf` is allowed
+    `close_timeout`      seconds that closing may take, default 1
+    `wait_for_accept`    whether to wait for the server's verdict. Without, a round trip is saved and a refusal
+                         shows on the first receive or send; write-then-close never proves acceptance
+
+    Raises `ValueError` where neither `server_key` nor `secret` is given: anyone could stand in the middle.
+    A secret alone authenticates the group that has it, not the server.
+    """
+
+    key: PrivateKey | None = None
+    server_key: PublicKey | JudgeServer | None = None
+    middlebox_key: PublicKey | None = None
+    secret: SharedSecret | None = None
+    credentials: bytes | Credentials = b""
+    suites: Sequence[Suite] = DEFAULT_SUITES
+    padding: PaddingPolicy = field(default_factory=NoPadding)
+    handshake_timeout: float = 6.0
+    close_timeout: float = 1.0
+    wait_for_accept: bool = True
+
+    def __post_init__(self) -> None:
+        if self.server_key is None and self.secret is None:
+            raise ValueError("give server_key, secret or both: with neither, anyone could stand in the middle")
+        _check_type("server_key", self.server_key, PublicKey, optional=True, or_callable=True)
+        _check_type("key", self.key, PrivateKey, optional=True)
+        _check_type("middlebox_key", self.middlebox_key, PublicKey, optional=True)
+        _check_type("secret", self.secret, SharedSecret, optional=True)
+        if isinstance(self.credentials, bytes) and len(self.credentials) > MAX_PAYLOAD:
+            raise ValueError(f"credentials have at most {MAX_PAYLOAD:,} bytes, not {len(self.credentials):,}")
+        _check_common(self.suites, self.handshake_timeout, self.close_timeout)
+        object.__setattr__(self, "suites", tuple(self.suites))
+
+    @property
+    def pinned_key(self) -> PublicKey | None:
+        """The one server key that will do, if it is known."""
+        return self.server_key if isinstance(self.server_key, PublicKey) else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerConfig:
+    """How to accept connections.
+
+    `key`                this server's long-term key
+    `authorize`          an async callable that is asked about every client (see `Authorize`), or `ANYONE`
+    `secrets`            the shared secrets taken here: more than one while they are rotated
+    `require_secret`     refuse clients without one of them, before any costly step
+    `require_route`      refuse clients that don't know this server's key. Not behind a router
+    `suites`, `padding`  as for clients
+    `handshake_timeout`  seconds from accept to verdict, `authorize` included, default 5
+    `close_timeout`      seconds that closing may take, default 1
+    `limits`             how many at once
+
+    Raises `ValueError` and `TypeError`.
+    """
+
+    key: PrivateKey
+    authorize: Authorize
+    secrets: Sequence[SharedSecret] = ()
+    require_secret: bool = False
+    require_route: bool = False
+    suites: Sequence[Suite] = DEFAULT_SUITES
+    padding: PaddingPolicy = field(default_factory=NoPadding)
+    handshake_timeout: float = 5.0
+    close_timeout: float = 1.0
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        _check_type("key", self.key, PrivateKey)
+        if not callable(self.authorize):
+            raise TypeError("authorize is an async callable, or ANYONE")
+        for secret in self.secrets:
+            _check_type("secrets", secret, SharedSecret)
+        if self.require_secret and not self.secrets:
+            raise ValueError("require_secret without secrets would refuse everybody")
+        _check_common(self.suites, self.handshake_timeout, self.close_timeout)
+        object.__setattr__(self, "suites", tuple(self.suites))
+        object.__setattr__(self, "secrets", tuple(self.secrets))
+
+    @property
+    def secret_policy(self) -> SecretPolicy:
+        """The gate: off without secrets, optional with them, required on demand."""
+        if not self.secrets:
+            return SecretPolicy.OFF
+        return SecretPolicy.REQUIRED if self.require_secret else SecretPolicy.OPTIONAL
+
+
+def _check_type(name: str, value: object, wanted: type, *, optional: bool = False, or_callable: bool = False) -> None:
+    if isinstance(value, wanted) or (optional and value is None) or (or_callable and callable(value)):
+        return
+    raise TypeError(f"{name} takes a {wanted.__name__}, not a {type(value).__name__}")
+
+
+def _check_common(suites: Sequence[Suite], handshake_timeout: float, close_timeout: float) -> None:
+    if not suites or len(set(suites)) != len(suites) or not all(isinstance(suite, Suite) for suite in suites):
+        raise ValueError("suites are at least one Suite, each once")
+    if not handshake_timeout > 0 or not close_timeout >= 0:
+        raise ValueError("timeouts are seconds, more than none")

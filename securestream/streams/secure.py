@@ -1,0 +1,620 @@
+"""SecureStream: records over any stream, as a Trio stream.
+
+Theory of operation
+-------------------
+
+The two directions are independent halves, each in one state of `Half`. Whoever changes a state does so before
+the next await ("decide synchronously, then await"), so that every task sees the same story:
+
+    OPEN -> ENDED    an authenticated end: we sent CLOSE, or the peer did
+    OPEN -> BROKEN   can't go on: an alert came, the transport failed, a send was cut short
+    any  -> CLOSED   by this side: aclose(), or an alert of our own
+
+*Who reads, who writes.* `receive_some` never writes and `send_all` never reads, so neither can be held up by
+the other direction, and no task runs in the background. What follows from reading (an alert to answer with) is
+kept and sent by `aclose()`. The one exception is a send that has failed: it has nothing more to write, and
+reads what the peer may have left as its reason (kept for later receives, at most 1 MiB).
+A program that never receives learns of no alert.
+
+*Locks.* A `ConflictDetector` each way tells the caller of his mistake when two of his tasks do the same thing.
+Behind it a FIFO lock each way lets the stream's own business (alerts, closing, looking for a reason) take turns
+with his calls without his noticing. It is taken without waiting where it is free, which is nearly always.
+
+*Waking.* An alert or a close must wake tasks that are blocked in the transport. `channel.py` does that without
+closing the transport, because an alert may still have to go out.
+
+*Nothing is sealed twice.* A batch that was sealed and not sent is kept by the channel if it knows how much went
+out (sockets do); then an alert can follow it. Otherwise the sending half is broken for good.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import operator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar, final
+
+import trio
+
+from ..protocol.alerts import Alert, AlertCode
+from ..protocol.codes import code_name
+from ..protocol.records import READ_SIZE, End, RecordReader, RecordWriter
+from ..protocol.suites import RecordType
+from .conflict import ConflictDetector
+from .errors import (
+    BadRecord,
+    HandshakeError,
+    HandshakeRefused,
+    HandshakeTruncated,
+    PeerAlert,
+    StreamError,
+    StreamFailure,
+    TransportBroken,
+    TruncatedStream,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+
+    from ..protocol.handshake import Session
+    from ..protocol.padding import PaddingPolicy
+    from .channel import Channel
+    from .config import Peer
+
+T_Stream = TypeVar("T_Stream", bound=trio.abc.Stream)
+
+LINGER_BYTES = 2**20
+
+
+class Half(enum.Enum):
+    """How one direction of a stream stands."""
+
+    OPEN = enum.auto()
+    ENDED = enum.auto()
+    BROKEN = enum.auto()
+    CLOSED = enum.auto()
+
+
+@dataclass(frozen=True)
+class StreamStatistics:
+    """What went through a stream so far. Bytes are the application's; padding is counted apart."""
+
+    bytes_sent: int
+    bytes_received: int
+    records_sent: int
+    records_received: int
+    padding_sent: int
+    wire_bytes_sent: int
+    wire_bytes_received: int
+    key_updates_sent: int
+    key_updates_received: int
+
+
+@dataclass(frozen=True)
+class Parts(Generic[T_Stream]):
+    """What a handshake hands over. Only `wrap.py` makes one, so only there can a stream come from."""
+
+    transport_stream: T_Stream
+    channel: Channel
+    peer: Peer
+    session: Session
+    writer: RecordWriter
+    reader: RecordReader
+    close_timeout: float
+
+
+@final
+class SecureStream(trio.abc.HalfCloseableStream, Generic[T_Stream]):
+    """An encrypted, authenticated stream to a peer that has proved its key.
+
+    Made by `wrap_client`, `wrap_server` and what builds on them. A full `trio.abc.HalfCloseableStream`, and:
+
+    `transport_stream`  the stream below
+    `peer`              who is at the other end
+    `session`           suite and channel binding
+    `alert`             the alert that the peer ended the stream with, or None
+
+    `receive_some` returns b"" only at the peer's authenticated end. Left by an exception, `async with stream`
+    tells the peer with an alert; a clean end is sent by leaving it in order.
+    """
+
+    def __init__(self, parts: Parts[T_Stream]) -> None:
+        if not isinstance(parts, Parts):
+            raise TypeError("a SecureStream is made by wrap_client() or wrap_server()")
+        self.transport_stream = parts.transport_stream
+        self.peer = parts.peer
+        self.session = parts.session
+        self._channel = parts.channel
+        self._writer = parts.writer
+        self._reader = parts.reader
+        self._close_timeout = parts.close_timeout
+        self._sending = Half.OPEN
+        self._receiving = Half.OPEN
+        self._closed = False
+        self._failure: Callable[[], StreamError] | None = None  # why receiving is broken
+        self._send_failure = ""  # why sending is broken, where the peer gave no reason
+        self._cut = False  # a send ended early: what was sealed may be incomplete, no CLOSE may follow
+        self._answer: Alert | None = None  # what aclose() sends in place of CLOSE
+        self._plain = b""
+        self._plain_at = 0
+        self._wire_received = 0
+        self._wire_sent = 0
+        self._send_conflict = ConflictDetector("another task is sending on this SecureStream")
+        self._receive_conflict = ConflictDetector("another task is receiving on this SecureStream")
+        self._send_lock = trio.StrictFIFOLock()
+        self._receive_lock = trio.StrictFIFOLock()
+
+    # --- sending
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Sends `data` in records, and nothing else: it is on its way when this returns.
+
+        Raises `trio.ClosedResourceError` after `send_eof()`, `aclose()` or `send_alert()`;
+        `trio.BusyResourceError` when another task is sending; `PeerAlert` when the peer has ended the stream
+        with an alert and that is known here; `TransportBroken` or `TruncatedStream` when the connection is
+        gone; `ValueError` when the padding policy returns what can't be.
+
+        A call that is cancelled after something was sealed breaks the sending half: the peer will get no clean
+        end. Receiving goes on.
+        """
+        with self._send_conflict:
+            self._check(self._sending)
+            content = memoryview(data)
+            if content.format != "B" or content.ndim != 1:
+                content = content.cast("B")
+            if not content:
+                await trio.lowlevel.checkpoint()
+                return
+            await self._send(lambda: self._writer.data(content))
+
+    async def send_eof(self) -> None:
+        """Sends the authenticated end of this direction; receiving goes on. Doing it again does nothing.
+
+        Raises what `send_all` does.
+        """
+        with self._send_conflict:
+            if self._sending is Half.ENDED:
+                await trio.lowlevel.checkpoint()
+                return
+            self._check(self._sending)
+            await self._send(lambda: self._control(RecordType.CLOSE))
+
+    async def update_key(self) -> None:
+        """Changes the key of this direction. It is done without being asked after each GiB.
+
+        Raises what `send_all` does.
+        """
+        with self._send_conflict:
+            self._check(self._sending)
+            await self._send(lambda: self._control(RecordType.KEY_UPDATE))
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Returns when `send_all` might not block. Raises what `send_all` does."""
+        with self._send_conflict:
+            self._check(self._sending)
+            async with self._send_lock:
+                try:
+                    await self._channel.wait_writable()
+                except (trio.ClosedResourceError, trio.BrokenResourceError) as exc:
+                    await self._explain_failed_send(exc)
+
+    @property
+    def record_capacity(self) -> int:
+        """How many bytes fill one record: 16,362 or 16,347, depending on the suite."""
+        return self._writer.capacity
+
+    @property
+    def padding(self) -> PaddingPolicy:
+        """The padding policy of what this side sends. It may be changed at any time."""
+        return self._writer.padding
+
+    @padding.setter
+    def padding(self, policy: PaddingPolicy) -> None:
+        self._writer.padding = policy
+
+    async def _send(self, seal: Callable[[], Iterable[bytes | memoryview]]) -> None:
+        """Seals and sends, in turn with alerts and other business of the stream."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        await _take(self._send_lock)
+        try:
+            self._check(self._sending)
+            await self._transmit(seal())
+        finally:
+            self._send_lock.release()
+
+    def _control(self, record_type: RecordType) -> list[bytes]:
+        wire = self._writer.control(record_type)
+        if record_type is RecordType.CLOSE:
+            self._sending = Half.ENDED
+        return [wire]
+
+    async def _transmit(self, batches: Iterable[bytes | memoryview]) -> None:
+        goes_on = self._sending
+        try:
+            for batch in batches:
+                if self._sending is not goes_on:
+                    self._check(self._sending)
+                await self._channel.send(batch)
+                self._wire_sent += len(batch)
+        except (trio.ClosedResourceError, trio.BrokenResourceError) as exc:
+            self._cut = True
+            await self._explain_failed_send(exc)
+        except BaseException:
+            self._cut = True
+            self._break_sending("an earlier send on this stream was cut short")
+            raise
+
+    def _break_sending(self, why: str) -> None:
+        if self._sending is not Half.CLOSED:
+            self._sending, self._send_failure = Half.BROKEN, why
+
+    async def _explain_failed_send(self, exc: trio.ClosedResourceError | trio.BrokenResourceError) -> NoReturn:
+        """Raises what the caller is to know of a failed transport: best of all, the peer's own reason."""
+        if isinstance(exc, trio.ClosedResourceError) and self._sending is not Half.OPEN:
+            self._check_failure(self._sending)
+        self._break_sending(str(exc))
+        if isinstance(exc, trio.ClosedResourceError):
+            raise exc
+        await self._look_for_reason()
+        try:
+            self._check_failure(self._sending)
+        except StreamError as error:
+            raise error from exc
+        raise exc
+
+    async def _look_for_reason(self) -> None:
+        with trio.move_on_after(self._close_timeout):
+            async with self._receive_lock:
+                while self._receiving is Half.OPEN and len(self._plain) - self._plain_at < LINGER_BYTES:
+                    await self._receive_once()
+
+    # --- receiving
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Whatever has arrived, at most `max_bytes`; b"" only at the peer's authenticated end.
+
+        Raises `PeerAlert`, `TruncatedStream` or `BadRecord` once all that came before has been received, and
+        again at every later call; `trio.ClosedResourceError` after `aclose()` or `send_alert()`;
+        `trio.BusyResourceError` when another task is receiving. A cancelled call loses nothing.
+        """
+        with self._receive_conflict:
+            if max_bytes is not None:
+                max_bytes = operator.index(max_bytes)
+                if max_bytes < 1:
+                    raise ValueError("max_bytes must be at least 1")
+            if self._receiving is Half.CLOSED:
+                self._check(self._receiving)
+            if self._plain or self._receiving is not Half.OPEN:
+                await trio.lowlevel.checkpoint()
+            else:
+                await self._wait_for_content()
+            return self._take_content(max_bytes)
+
+    async def _wait_for_content(self) -> None:
+        await _take(self._receive_lock)
+        try:
+            while not self._plain and self._receiving is Half.OPEN:
+                if self._reader.has_more:
+                    await trio.lowlevel.checkpoint()  # a flood of empty records starves nobody
+                    self._open_records()
+                else:
+                    await self._receive_once()
+        finally:
+            self._receive_lock.release()
+
+    async def _receive_once(self) -> None:
+        """Reads the transport once and opens what came. The caller holds the receive lock."""
+        cause: BaseException | None = None
+        try:
+            data = await self._channel.receive(READ_SIZE)
+        except trio.BrokenResourceError as exc:
+            data, cause = b"", exc
+        except trio.ClosedResourceError:
+            self._check(self._receiving)
+            self._receiving = Half.CLOSED
+            raise
+        if data:
+            self._wire_received += len(data)
+            self._reader.feed(data)
+        else:
+            self._reader.feed_eof()
+        self._open_records(cause)
+
+    def _open_records(self, cause: BaseException | None = None) -> None:
+        content = self._reader.read()
+        if content:
+            self._plain = self._plain[self._plain_at :] + content if self._plain else content
+            self._plain_at = 0
+        if self._reader.end is not End.OPEN and self._receiving is Half.OPEN:
+            self._note_end(cause)
+
+    def _note_end(self, cause: BaseException | None) -> None:
+        """The peer's direction is at its end. What came before it may still be waiting to be received."""
+        end = self._reader.end
+        if end is End.CLOSED:
+            self._receiving = Half.ENDED
+            return
+        self._receiving = Half.BROKEN
+        self._failure = self._failure_of(end, cause)
+        if end is End.FAILED and self._reader.failure is not None:
+            self._answer = Alert(self._reader.failure.alert_code)
+        if end is End.ALERTED and self._sending is not Half.CLOSED:
+            self._sending = Half.BROKEN
+            self._channel.interrupt_send()
+
+    def _failure_of(self, end: End, cause: BaseException | None) -> Callable[[], StreamError]:
+        """Why receiving is broken, as a new exception for each call."""
+        reader, verdict_due = self._reader, self._reader.verdict_due
+        alert, failure, authenticated = reader.alert, reader.failure, reader.authenticated
+
+        def make() -> StreamError:
+            if alert is not None:
+                kind = HandshakeRefused if verdict_due else PeerAlert
+                return kind(alert, authenticated=authenticated)
+            if failure is not None:
+                code = code_name(failure.alert_code)
+                error: StreamError = HandshakeError(str(failure)) if verdict_due else BadRecord(str(failure), code)
+            else:
+                error = HandshakeTruncated(_NO_VERDICT) if verdict_due else TruncatedStream()
+            error.__cause__ = failure or cause
+            return error
+
+        return make
+
+    def _take_content(self, max_bytes: int | None) -> bytes:
+        """What a receive gives, decided after its last await."""
+        if self._receiving is Half.CLOSED:
+            self._check(self._receiving)
+        if not self._plain:
+            self._check_failure(self._receiving)
+            return b""
+        start, plain = self._plain_at, self._plain
+        if max_bytes is None or len(plain) - start <= max_bytes:
+            self._plain, self._plain_at = b"", 0
+            return plain[start:] if start else plain
+        self._plain_at += max_bytes
+        return plain[start : start + max_bytes]
+
+    # --- what a state means to a caller
+
+    def _check(self, half: Half) -> None:
+        """Raises unless this half can go on."""
+        if half is Half.CLOSED:
+            raise trio.ClosedResourceError("this stream was closed" if self._closed else "an alert was sent")
+        if half is Half.ENDED:
+            raise trio.ClosedResourceError("send_eof() was called before")
+        self._check_failure(half)
+
+    def _check_failure(self, half: Half) -> None:
+        if half is Half.CLOSED:
+            raise trio.ClosedResourceError("this stream was closed" if self._closed else "an alert was sent")
+        if half is Half.BROKEN:
+            if self._failure is None:
+                raise self._own(TransportBroken(self._send_failure))
+            raise self._own(self._failure())
+        if half is Half.OPEN and self._failure is not None:
+            raise self._own(self._failure())
+
+    def _own(self, error: StreamError) -> StreamError:
+        error.stream = self
+        return error
+
+    # --- alerts and the end
+
+    @property
+    def alert(self) -> Alert | None:
+        """The alert that the peer ended the stream with, once it has been read."""
+        return self._reader.alert
+
+    async def send_alert(self, code: int = AlertCode.APPLICATION_ERROR, message: str = "") -> None:
+        """Ends the stream with an alert: the peer receives what was sent before, then `PeerAlert`.
+
+        `code`: an `AlertCode`, or 4,096 to 65,535 for the application's own. `message`: at most 16,345 bytes of
+        UTF-8. Later calls raise `trio.ClosedResourceError`, and so does a `send_all` or `receive_some` that
+        another task is in. Waits at most `close_timeout`; close the stream afterwards, as always.
+
+        Raises `ValueError` for what can't be sent, `trio.ClosedResourceError` after `send_eof()`, `aclose()` or
+        an earlier alert, and what `send_all` raises when the connection is gone.
+        """
+        await self._send_alert(Alert(code, message))
+
+    async def _send_alert(self, alert: Alert) -> None:
+        if self._sending in (Half.CLOSED, Half.ENDED):
+            self._check(self._sending)
+        if self._reader.alert is not None or (self._sending is Half.BROKEN and self._channel.unsent is None):
+            self._check_failure(Half.BROKEN)
+        self._sending = self._receiving = Half.CLOSED
+        self._answer = None
+        self._channel.interrupt_receive()
+        self._channel.interrupt_send_between_writes()
+        with trio.move_on_after(self._close_timeout) as scope:
+            try:
+                await self._send_last(RecordType.ALERT, alert.encode())
+            except trio.BrokenResourceError as exc:
+                raise self._own(TransportBroken(str(exc))) from exc
+        if scope.cancelled_caught:
+            await trio.aclose_forcefully(self.transport_stream)
+
+    async def _send_last(self, record_type: RecordType, content: bytes) -> None:
+        """The last record of this direction, after what was sealed before and not sent."""
+        await _take(self._send_lock)
+        try:
+            if self._cut and (record_type is RecordType.CLOSE or self._channel.unsent is None):
+                return  # the peer is to see a truncated stream, which it is
+            wire = (self._channel.unsent or b"") + self._writer.control(record_type, content)
+            await self._channel.send(wire)
+            self._wire_sent += len(wire)
+        finally:
+            self._send_lock.release()
+
+    async def aclose(self) -> None:
+        """Ends both directions and closes the transport, within `close_timeout` seconds.
+
+        Sends CLOSE, or the alert that a receive found necessary; then waits for the peer's end: closing a TCP
+        connection with unread input makes the kernel throw away what the peer has not read yet. Tasks blocked
+        in this stream wake with `trio.ClosedResourceError`. Cancelled, it closes at once, and the peer sees a
+        truncated stream.
+        """
+        if self._closed:
+            await trio.lowlevel.checkpoint()
+            return
+        last = self._last_record()
+        said_goodbye = last is not None or self._sending in (Half.ENDED, Half.CLOSED)
+        linger = said_goodbye and self._reader.end in (End.OPEN, End.FAILED)
+        self._shut()
+        try:
+            with trio.move_on_after(self._close_timeout) as scope:
+                await self._finish(last, linger=linger)
+                await self.transport_stream.aclose()
+            if scope.cancelled_caught:
+                await trio.aclose_forcefully(self.transport_stream)
+        except BaseException:
+            await trio.aclose_forcefully(self.transport_stream)
+            raise
+        finally:
+            self._wipe()
+
+    def _last_record(self) -> tuple[RecordType, bytes] | None:
+        may_follow = self._sending is Half.OPEN or (self._sending is Half.BROKEN and self._channel.unsent is not None)
+        if self._answer is not None and may_follow:
+            return RecordType.ALERT, self._answer.encode()
+        if self._sending is Half.OPEN and self._receiving is not Half.BROKEN:
+            return RecordType.CLOSE, b""
+        return None
+
+    def _shut(self) -> None:
+        self._closed = True
+        self._sending = self._receiving = Half.CLOSED
+        self._plain, self._plain_at = b"", 0
+        self._channel.interrupt_receive()
+        self._channel.interrupt_send()
+
+    async def _finish(self, last: tuple[RecordType, bytes] | None, *, linger: bool) -> None:
+        if not linger:
+            await self._send_goodbye(last)
+            return
+        # Both at once: over a transport without buffers, two ends that close must read to let each other write.
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._send_goodbye, last)
+            await self._discard_input()
+
+    async def _send_goodbye(self, last: tuple[RecordType, bytes] | None) -> None:
+        # The peer may be gone, and a send of another task may still be on its way out of the transport.
+        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
+            if last is not None:
+                await self._send_last(*last)
+            await self._channel.send_eof()
+
+    async def _discard_input(self) -> None:
+        """Until the peer's end, the transport's, or 1 MiB."""
+        left = LINGER_BYTES
+        async with self._receive_lock:
+            while left > 0:
+                try:
+                    data = await self._channel.receive(READ_SIZE)
+                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                    return
+                if not data:
+                    return
+                left -= len(data)
+                if self._reader.end is End.OPEN:
+                    self._reader.feed(data)
+                    self._read_to_end()
+                if self._reader.end in (End.CLOSED, End.ALERTED):
+                    return
+
+    def _read_to_end(self) -> None:
+        while self._reader.has_more:
+            self._reader.read()
+
+    def _wipe(self) -> None:
+        self._writer.wipe()
+        self._reader.wipe()
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Left in order: a clean end. Left by an exception: an alert. Left by cancellation: closed at once."""
+        if exc is not None:
+            await self._leave_with(exc)
+        await self.aclose()
+
+    async def _leave_with(self, exc: BaseException) -> None:
+        alert = alert_for(exc, self)
+        if only_cancelled(exc):
+            self._shut()
+            self._wipe()
+            await trio.aclose_forcefully(self.transport_stream)
+        elif alert is not None and self._sending not in (Half.CLOSED, Half.ENDED):
+            with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                await self._send_alert(alert)
+
+    def statistics(self) -> StreamStatistics:
+        """What went through so far."""
+        writer, reader = self._writer, self._reader
+        return StreamStatistics(
+            bytes_sent=writer.content_bytes,
+            bytes_received=reader.content_bytes,
+            records_sent=writer.records,
+            records_received=reader.records,
+            padding_sent=writer.padding_bytes,
+            wire_bytes_sent=self._wire_sent,
+            wire_bytes_received=self._wire_received,
+            key_updates_sent=writer.key_updates,
+            key_updates_received=reader.key_updates,
+        )
+
+    def __repr__(self) -> str:
+        return f"<SecureStream with {self.peer.public_key}, {self.session.suite.name}>"
+
+    # --- the handshake's last step (`wrap.py`)
+
+    async def _wait_for_verdict(self) -> None:
+        """Raises `HandshakeError` unless the server accepts."""
+        while self._reader.accepted is None and self._receiving is Half.OPEN:
+            await self._receive_once()
+        if self._reader.accepted is None:
+            self._check_failure(self._receiving)
+
+
+_NO_VERDICT = "the server closed the connection in place of an answer"
+
+
+async def _take(lock: trio.StrictFIFOLock) -> None:
+    """Takes the lock, without a checkpoint where it is free: what follows makes one."""
+    try:
+        lock.acquire_nowait()
+    except trio.WouldBlock:
+        await lock.acquire()
+
+
+# --- what an exception tells the peer ---------------------------------------------------------------
+
+
+def leaves(exc: BaseException) -> list[BaseException]:
+    """The exceptions in a group, or the exception itself."""
+    if isinstance(exc, BaseExceptionGroup):
+        return [leaf for inner in exc.exceptions for leaf in leaves(inner)]
+    return [exc]
+
+
+def only_cancelled(exc: BaseException) -> bool:
+    """Whether nothing but a cancellation is in `exc`."""
+    return all(isinstance(leaf, trio.Cancelled) for leaf in leaves(exc))
+
+
+def alert_for(exc: BaseException, stream: object) -> Alert | None:
+    """What the peer of `stream` is told when `exc` ends it.
+
+    Exactly one `StreamFailure` gives its code and text. Only cancellations, or only what `stream` itself has
+    raised: no alert. Everything else is an internal error, and its text stays here.
+    """
+    causes = [leaf for leaf in leaves(exc) if not isinstance(leaf, trio.Cancelled)]
+    failures = [leaf for leaf in causes if isinstance(leaf, StreamFailure)]
+    if len(failures) == 1:
+        return failures[0].alert
+    if all(isinstance(leaf, StreamError) and leaf.stream is stream for leaf in causes):
+        return None
+    return Alert(AlertCode.INTERNAL_ERROR)

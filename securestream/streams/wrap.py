@@ -1,0 +1,309 @@
+"""The handshake over any stream, with its deadline: the only way to a SecureStream.
+
+`protocol/handshake.py` says what is sent; here is when, and what happens when it goes wrong. Both sides own
+the transport from the first line on and close it whenever they don't return a stream.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+import trio
+
+from ..protocol.alerts import Alert, AlertCode
+from ..protocol.errors import RemoteProtocolError
+from ..protocol.handshake import ClientHandshake, ServerHandshake
+from ..protocol.keys import PrivateKey, PublicKey
+from ..protocol.messages import FrameReader, Kind, decode_alert_body_untrusted, encode_alert_frame
+from ..protocol.records import RecordReader, RecordWriter
+from ..protocol.suites import RecordType
+from .channel import Channel, address_of, channel_over
+from .config import ClientConfig, Peer, ServerConfig
+from .errors import (
+    AccessDenied,
+    AuthorizationFailed,
+    HandshakeError,
+    HandshakeRefused,
+    HandshakeTimeout,
+    HandshakeTruncated,
+    ServerBusy,
+    ServerKeyMismatch,
+    handshake_error,
+)
+from .secure import LINGER_BYTES, Parts, SecureStream
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+T_Stream = TypeVar("T_Stream", bound=trio.abc.Stream)
+
+# What a handshake asks the transport for at once. What comes beyond the frame is kept for the records.
+_RECEIVE_SIZE = 16_384
+CLIENT_SIGNS = b"securestream/1 client credentials\0"
+
+
+async def wrap_client(transport: T_Stream, config: ClientConfig) -> SecureStream[T_Stream]:
+    """Runs the client's handshake over `transport`, and owns it from here on.
+
+    Raises `HandshakeError`: `ServerKeyMismatch` when somebody else answers, `HandshakeRefused` when the server
+    refuses (`.alert` says why), `HandshakeTimeout` after `config.handshake_timeout` seconds,
+    `HandshakeTruncated` when the connection ends.
+    """
+    try:
+        with trio.move_on_after(config.handshake_timeout):
+            return await _client_handshake(transport, config)
+        raise HandshakeTimeout(f"the server took more than {config.handshake_timeout:g} s for the handshake")
+    except BaseException:
+        await trio.aclose_forcefully(transport)
+        raise
+
+
+async def wrap_server(transport: T_Stream, config: ServerConfig) -> SecureStream[T_Stream]:
+    """Runs the server's handshake over `transport`, and owns it from here on.
+
+    A client that is refused is told why. Raises `HandshakeError`, one subclass a cause: `AccessDenied`,
+    `BadSecret`, `UnknownServerKey`, `UnsupportedVersion`, `NoCommonSuite`, `BadResponse`, `HandshakeTimeout`,
+    `HandshakeTruncated`, `AuthorizationFailed` when `config.authorize` itself fails.
+    """
+    try:
+        side = _ServerSide(transport, config)
+        peer, writer, reader = await side.run()
+        session = side.handshake.session
+        return SecureStream(Parts(transport, side.channel, peer, session, writer, reader, config.close_timeout))
+    except BaseException:
+        await trio.aclose_forcefully(transport)
+        raise
+
+
+# --- frames over a channel --------------------------------------------------------------------------
+
+
+class _Frames:
+    """Whole frames, in and out."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._reader = FrameReader()
+
+    async def send(self, frame: bytes) -> None:
+        """A failed send is no news yet: what the peer has said may still be there to read."""
+        try:
+            await self._channel.send(frame)
+        except trio.BrokenResourceError:
+            await trio.lowlevel.checkpoint()
+
+    async def receive(self, expected: Collection[Kind]) -> tuple[Kind, bytes]:
+        while (frame := self._reader.next_frame(expected)) is None:
+            self._reader.feed(await self._receive_some())
+        return frame
+
+    async def _receive_some(self) -> bytes | bytearray:
+        try:
+            data = await self._channel.receive(_RECEIVE_SIZE)
+        except trio.BrokenResourceError as exc:
+            raise HandshakeTruncated("the connection broke in the middle of the handshake") from exc
+        if not data:
+            raise HandshakeTruncated("the connection was closed in the middle of the handshake")
+        return data
+
+    def take_rest(self) -> bytes:
+        return self._reader.take_rest()
+
+
+async def discard_input(channel: Channel) -> None:
+    """Until the transport's end, or 1 MiB. Closing a TCP connection with unread input makes the kernel send a
+    reset, which takes back what the peer has not read yet."""
+    left = LINGER_BYTES
+    while left > 0 and (data := await channel.receive(_RECEIVE_SIZE)):
+        left -= len(data)
+
+
+def _open_records(handshake: ClientHandshake | ServerHandshake, rest: bytes) -> tuple[RecordWriter, RecordReader]:
+    """The record layer that the finished handshake leads to, begun with what came after its last frame."""
+    keys, suite, is_client = handshake.split(), handshake.session.suite, isinstance(handshake, ClientHandshake)
+    reader = RecordReader(suite, keys.receive, expects_verdict=is_client)
+    if rest:
+        reader.feed(rest)
+    return RecordWriter(suite, keys.send), reader
+
+
+# --- the client -------------------------------------------------------------------------------------
+
+
+async def _client_handshake(transport: T_Stream, config: ClientConfig) -> SecureStream[T_Stream]:
+    channel = channel_over(transport)
+    frames = _Frames(channel)
+    handshake = ClientHandshake(
+        key=config.key or PrivateKey.generate(),
+        server_key=config.pinned_key,
+        middlebox_key=config.middlebox_key,
+        secret=config.secret,
+        suites=config.suites,
+    )
+    await frames.send(handshake.hello())
+    server_key = await _receive_challenge(frames, handshake)
+    await _judge(config, server_key)
+    await frames.send(handshake.response(_credentials(config, handshake)))
+
+    writer, reader = _open_records(handshake, frames.take_rest())
+    writer.padding = config.padding
+    peer = Peer(public_key=server_key, address=address_of(transport))
+    stream = SecureStream(Parts(transport, channel, peer, handshake.session, writer, reader, config.close_timeout))
+    if config.wait_for_accept:
+        await stream._wait_for_verdict()
+    return stream
+
+
+async def _receive_challenge(frames: _Frames, handshake: ClientHandshake) -> PublicKey:
+    try:
+        kind, body = await frames.receive({Kind.CHALLENGE, Kind.ALERT})
+        if kind is Kind.ALERT:
+            raise HandshakeRefused(Alert(decode_alert_body_untrusted(body)), authenticated=False)
+        return handshake.challenge(body)
+    except RemoteProtocolError as exc:
+        raise handshake_error(exc) from exc
+
+
+async def _judge(config: ClientConfig, server_key: PublicKey) -> None:
+    """Before the client shows who it is. Raises `ServerKeyMismatch`."""
+    wanted = config.server_key
+    if wanted is None or wanted == server_key:
+        return
+    if isinstance(wanted, PublicKey):
+        raise ServerKeyMismatch(wanted, server_key)
+    try:
+        answer = await wanted(server_key)
+    except PermissionError as exc:
+        raise ServerKeyMismatch(None, server_key, str(exc)) from exc
+    if answer is False:
+        raise ServerKeyMismatch(None, server_key)
+
+
+def _credentials(config: ClientConfig, handshake: ClientHandshake) -> bytes:
+    if isinstance(config.credentials, bytes):
+        return config.credentials
+    return config.credentials(CLIENT_SIGNS + handshake.handshake_hash + bytes(handshake.public_key))
+
+
+# --- the server -------------------------------------------------------------------------------------
+
+
+class _Refused(Exception):
+    """The client is to be told `alert`, and the caller of `wrap_server` to get `error`."""
+
+    def __init__(self, alert: Alert, error: HandshakeError) -> None:
+        super().__init__(str(error))
+        self.alert = alert
+        self.error = error
+
+
+class _ServerSide:
+    """One server's handshake: its steps, and what the client is told when one fails."""
+
+    def __init__(self, transport: trio.abc.Stream, config: ServerConfig) -> None:
+        self._transport = transport
+        self._config = config
+        self.channel = channel_over(transport)
+        self._frames = _Frames(self.channel)
+        self.handshake = ServerHandshake(
+            key=config.key,
+            suites=config.suites,
+            secrets=config.secrets,
+            secret_policy=config.secret_policy,
+            require_route=config.require_route,
+        )
+        self._records: tuple[RecordWriter, RecordReader] | None = None
+
+    async def run(self) -> tuple[Peer, RecordWriter, RecordReader]:
+        """All steps, or an error of which the client has been told."""
+        try:
+            return await self._run_in_time()
+        except _Refused as refused:
+            with trio.move_on_after(self._config.close_timeout):
+                await self._tell(refused.alert)
+            raise refused.error from refused.__cause__
+
+    async def turn_away(self, code: AlertCode, error: HandshakeError) -> NoReturn:
+        """Reads the hello, so that the answer isn't lost in a reset, and refuses whatever it says."""
+        with trio.move_on_after(self._config.handshake_timeout), contextlib.suppress(RemoteProtocolError):
+            await self._frames.receive({Kind.HELLO})
+        with trio.move_on_after(self._config.close_timeout):
+            await self._tell(Alert(code))
+        raise error
+
+    async def _run_in_time(self) -> tuple[Peer, RecordWriter, RecordReader]:
+        timeout = self._config.handshake_timeout
+        try:
+            with trio.move_on_after(timeout):
+                return await self._steps()
+        except RemoteProtocolError as exc:
+            raise _Refused(Alert(exc.alert_code), handshake_error(exc)) from exc
+        raise _Refused(
+            Alert(AlertCode.HANDSHAKE_TIMEOUT),
+            HandshakeTimeout(f"the client took more than {timeout:g} s for the handshake"),
+        )
+
+    async def _steps(self) -> tuple[Peer, RecordWriter, RecordReader]:
+        handshake = self.handshake
+        _, body = await self._frames.receive({Kind.HELLO})
+        handshake.hello(body)
+        await self._frames.send(handshake.challenge())
+        transcript = CLIENT_SIGNS + handshake.handshake_hash
+        _, body = await self._frames.receive({Kind.RESPONSE})
+        client_key = handshake.response(body)
+
+        writer, reader = self._records = _open_records(handshake, self._frames.take_rest())
+        writer.padding = self._config.padding
+        peer = await self._authorize(
+            Peer(
+                public_key=client_key,
+                credentials=handshake.credentials,
+                address=address_of(self._transport),
+                used_secret=handshake.used_secret,
+                transcript=transcript + bytes(client_key),
+            )
+        )
+        await self._frames.send(writer.verdict(RecordType.ACCEPT))
+        return peer, writer, reader
+
+    async def _authorize(self, peer: Peer) -> Peer:
+        try:
+            principal = await self._config.authorize(peer)
+        except PermissionError as exc:
+            if exc.errno is not None:  # the operating system's, not a verdict: its text names files
+                raise _Refused(*_authorization_failed(exc)) from exc
+            denied = AccessDenied(f"the client {peer.public_key} is not authorised: {exc}", peer.public_key)
+            raise _Refused(Alert.clipped(AlertCode.ACCESS_DENIED, str(exc)), denied) from exc
+        except Exception as exc:
+            raise _Refused(*_authorization_failed(exc)) from exc
+        if principal is False:
+            wrong = TypeError("authorize returned False; it refuses by raising PermissionError")
+            raise _Refused(*_authorization_failed(wrong)) from wrong
+        return peer.accepted_as(principal)
+
+    async def _tell(self, alert: Alert) -> None:
+        """Before the response in clear and without a text, after it as the first record."""
+        if self._records is None:
+            frame = encode_alert_frame(alert.code)
+        elif self._records[0].records:
+            return  # the verdict was on its way already
+        else:
+            frame = self._records[0].verdict(RecordType.ALERT, alert.encode())
+        with contextlib.suppress(trio.BrokenResourceError):
+            await self.channel.send(frame)
+            await self.channel.send_eof()
+            await discard_input(self.channel)
+
+
+def _authorization_failed(exc: BaseException) -> tuple[Alert, HandshakeError]:
+    error = AuthorizationFailed(f"authorize failed: {type(exc).__name__}")
+    return Alert(AlertCode.INTERNAL_ERROR), error
+
+
+async def refuse_client(transport: trio.abc.Stream, config: ServerConfig, code: AlertCode, reason: str) -> NoReturn:
+    """Tells a client that there is no room for it, and closes. Raises `ServerBusy`, `HandshakeTruncated`."""
+    try:
+        await _ServerSide(transport, config).turn_away(code, ServerBusy(reason))
+    finally:
+        await trio.aclose_forcefully(transport)

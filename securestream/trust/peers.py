@@ -1,0 +1,37 @@
+"""Which clients a server takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from ..protocol.keys import PublicKey
+
+
+class HasPublicKey(Protocol):
+    """What is asked about: anything with a public key that was proved."""
+
+    @property
+    def public_key(self) -> PublicKey: ...
+
+
+class AuthorizedPeers:
+    """The clients that may connect, by public key: `ServerConfig(authorize=AuthorizedPeers([key, ...]))`.
+
+    Given a mapping from keys to names, a client's name becomes `stream.peer.principal`; otherwise its key does.
+    """
+
+    def __init__(self, peers: Iterable[PublicKey] | Mapping[PublicKey, str]) -> None:
+        self._peers: dict[PublicKey, object] = dict(peers.items()) if hasattr(peers, "items") else {k: k for k in peers}
+
+    async def __call__(self, peer: HasPublicKey) -> object:
+        """Raises `PermissionError` for a client that isn't listed."""
+        principal = self._peers.get(peer.public_key)
+        if principal is None:
+            raise PermissionError(f"the public key {peer.public_key} is not authorised here")
+        return principal
+
+    def __repr__(self) -> str:
+        return f"<AuthorizedPeers: {len(self._peers)} keys>"
