@@ -1,0 +1,127 @@
+"""Trio's own checks of a half-closeable stream, over every kind of transport and with both suites."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING, TypeVar
+
+import pytest
+import trio
+import trio.testing
+import trustme
+
+import securestream as ss
+from securestream.testing import configs_that_match, secure_stream_pair
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+T_Stream = TypeVar("T_Stream", bound=trio.abc.Stream)
+Pair = tuple[ss.SecureStream[T_Stream], ss.SecureStream[T_Stream]]
+
+
+@pytest.fixture(params=list(ss.Suite), ids=lambda suite: suite.name)
+def configs(request: pytest.FixtureRequest) -> tuple[ss.ClientConfig, ss.ServerConfig]:
+    """Both sides, with one suite, and a close timeout that real time can afford."""
+    client, server = configs_that_match()
+    suites = (ss.Suite(request.param),)
+    return (
+        ss.ClientConfig(key=client.key, server_key=client.server_key, suites=suites, close_timeout=0.2),
+        ss.ServerConfig(key=server.key, authorize=ss.ANYONE, suites=suites, close_timeout=0.2),
+    )
+
+
+Configs = tuple[ss.ClientConfig, ss.ServerConfig]
+
+
+async def clog(stream: ss.SecureStream[trio.SocketStream]) -> None:
+    """Fills the socket with sealed records until it takes no byte more; the last one stays incomplete."""
+    socket = stream.transport_stream.socket
+    for batch in stream._writer.data(memoryview(bytes(2**26))):
+        sent = 0
+        while sent < len(batch):
+            with trio.move_on_after(0.05) as scope:
+                sent += await socket.send(batch[sent:])
+            if scope.cancelled_caught:
+                return
+
+
+async def test_over_memory_streams(configs: Configs, autojump_clock: trio.testing.MockClock) -> None:
+    async def make() -> Pair[trio.abc.Stream]:
+        return await secure_stream_pair(trio.testing.memory_stream_pair(), configs)
+
+    await trio.testing.check_half_closeable_stream(make, None)
+
+
+async def test_over_lockstep_streams(configs: Configs, autojump_clock: trio.testing.MockClock) -> None:
+    async def make() -> Pair[trio.abc.Stream]:
+        return await secure_stream_pair(trio.testing.lockstep_stream_pair(), configs)
+
+    # A lockstep stream is clogged from the start: whoever sends waits for a reader.
+    await trio.testing.check_half_closeable_stream(make, make)
+
+
+async def tcp_pair() -> tuple[trio.SocketStream, trio.SocketStream]:
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with listeners[0] as listener:
+        near = await trio.testing.open_stream_to_socket_listener(listener)
+        return near, await listener.accept()
+
+
+async def test_over_real_tcp(configs: Configs) -> None:
+    async def make() -> Pair[trio.SocketStream]:
+        return await secure_stream_pair(await tcp_pair(), configs)
+
+    async def make_clogged() -> Pair[trio.SocketStream]:
+        near, far = await make()
+        await clog(near)
+        await clog(far)
+        return near, far
+
+    await trio.testing.check_half_closeable_stream(make, make_clogged)
+
+
+@pytest.fixture(scope="module")
+def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    authority = trustme.CA()
+    client, server = ssl.create_default_context(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.configure_trust(client)
+    authority.issue_cert("localhost").configure_cert(server)
+    return client, server
+
+
+async def test_over_tls(
+    configs: Configs,
+    contexts: tuple[ssl.SSLContext, ssl.SSLContext],
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async def make() -> Pair[trio.SSLStream[trio.abc.Stream]]:
+        near, far = trio.testing.memory_stream_pair()
+        return await secure_stream_pair(
+            (
+                trio.SSLStream(near, contexts[0], server_hostname="localhost"),
+                trio.SSLStream(far, contexts[1], server_side=True),
+            ),
+            configs,
+        )
+
+    await trio.testing.check_half_closeable_stream(make, None)
+
+
+async def test_over_another_secure_stream(configs: Configs, autojump_clock: trio.testing.MockClock) -> None:
+    async def inner() -> Pair[trio.abc.Stream]:
+        return await secure_stream_pair(trio.testing.memory_stream_pair(), configs)
+
+    async def make() -> Pair[ss.SecureStream[trio.abc.Stream]]:
+        return await secure_stream_pair(await inner(), configs)
+
+    await trio.testing.check_half_closeable_stream(make, None)
+
+
+def test_the_makers_are_of_trio_s_type() -> None:
+    make: Callable[[], Awaitable[Pair[trio.abc.Stream]]] = _typed
+    assert callable(make)
+
+
+async def _typed() -> Pair[trio.abc.Stream]:
+    return await secure_stream_pair(trio.testing.memory_stream_pair())

@@ -1,0 +1,52 @@
+"""What the README and the examples show runs as it stands."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+
+
+def run(*arguments: str) -> str:
+    command = [sys.executable, "-W", "error", *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60, cwd=ROOT).stdout
+
+
+def first_program(text: str) -> str:
+    found = re.search(r"```python\n(import trio.*?)```", text, re.DOTALL)
+    assert found is not None
+    return found.group(1)
+
+
+def test_the_readme_s_program_runs_as_pasted(tmp_path: Path) -> None:
+    program = tmp_path / "hello.py"
+    program.write_text(first_program((ROOT / "README.md").read_text(encoding="utf-8")), encoding="utf-8")
+    assert run(str(program)) == "b'HELLO'\n"
+
+
+def test_the_readme_s_program_has_25_lines_at_most() -> None:
+    program = first_program((ROOT / "README.md").read_text(encoding="utf-8"))
+    assert len([line for line in program.splitlines() if line.strip()]) <= 25
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+def test_the_example_runs(example: Path) -> None:
+    assert run(str(example))
+
+
+def test_a_failing_answer_shows_its_rows_and_then_the_alert() -> None:
+    *rows, alert = run(str(ROOT / "examples" / "failing_answer.py")).splitlines()
+    assert " ".join(rows).count("row") == 3
+    assert alert == "and then: alert 5001 (alert_5001): the backend went away"
+
+
+def test_links_inside_the_documents_lead_somewhere() -> None:
+    for document in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text(encoding="utf-8")):
+            assert (document.parent / target).exists(), f"{document.name} links to {target}"
