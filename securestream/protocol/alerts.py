@@ -76,9 +76,10 @@ def decode_alert_untrusted(content: bytes) -> Alert:
         raise RemoteProtocolError("an ALERT record without a code")
     (code,) = _CODE.unpack_from(content)
     try:
-        return Alert(_known(code), content[_CODE.size :].decode("utf-8", "strict"))
+        # Clipped: a record of suite 1 has room for 15 bytes more than can be sent with either suite.
+        return Alert.clipped(_known(code), content[_CODE.size :].decode("utf-8", "strict"))
     except ValueError as exc:  # code 0, or a UnicodeDecodeError
-        raise RemoteProtocolError("an ALERT record of code 0, with bad UTF-8 or too long") from exc
+        raise RemoteProtocolError("an ALERT record of code 0 or with bad UTF-8") from exc
 
 
 def _known(code: int) -> int:

@@ -125,7 +125,9 @@ class _Machine:
 
     @property
     def handshake_hash(self) -> bytes:
-        """h1, h2 or h3: Noise's h after the last message, 64 bytes."""
+        """h1, h2 or h3: Noise's h after the last message, 64 bytes. Raises `LocalProtocolError` where there is none."""
+        if self._state in (State.START, State.FAILED):
+            raise LocalProtocolError(f"no handshake hash in state {self._state.name}")
         return self._noise.get_handshake_hash()
 
     @property
@@ -143,11 +145,13 @@ class _Machine:
         if self._state is not State.FINISHED:
             raise LocalProtocolError("the handshake is not finished")
 
-    def _enter(self, step: Step) -> None:
-        following = TRANSITIONS.get((self._state, step))
-        if following is None:
+    def _require_turn(self, step: Step) -> None:
+        if (self._state, step) not in TRANSITIONS:
             raise LocalProtocolError(f"{step.name} in state {self._state.name}")
-        self._state = following
+
+    def _enter(self, step: Step) -> None:
+        self._require_turn(step)
+        self._state = TRANSITIONS[self._state, step]
 
     def _read_noise(self, message: bytes, alert_code: AlertCode, what: str) -> bytes:
         try:
@@ -156,7 +160,7 @@ class _Machine:
             raise self._failure(f"{what}: {exc}", alert_code) from exc
 
     def _failure(self, message: str, alert_code: AlertCode) -> RemoteProtocolError:
-        self._state = State.FAILED
+        self._enter(Step.FAIL)
         return RemoteProtocolError(message, alert_code)
 
     def _remote_key(self) -> PublicKey:
@@ -225,12 +229,13 @@ class ClientHandshake(_Machine):
 
         The caller judges that key before it calls `response()`, which tells the server who the client is.
         """
-        self._enter(Step.CHALLENGE)
+        self._require_turn(Step.CHALLENGE)
         payload = self._read_noise(body, AlertCode.PROTOCOL_ERROR, "the challenge is not genuine")
         if not payload or payload[0] not in self._suites:
             raise self._failure("the server chose a suite that was not offered", AlertCode.PROTOCOL_ERROR)
         self._suite = Suite(payload[0])
         self.server_payload = payload[1:]
+        self._enter(Step.CHALLENGE)
         return self._remote_key()
 
     def response(self, credentials: bytes = b"") -> bytes:
@@ -282,11 +287,11 @@ class ServerHandshake(_Machine):
     def hello(self, body: bytes) -> None:
         """Takes the hello. The order of the checks is the protocol's: what is cheap first, and no
         Diffie-Hellman for a peer that has not shown the secret."""
-        self._enter(Step.HELLO)
+        self._require_turn(Step.HELLO)
         try:
             hello = decode_hello_untrusted(body)
         except RemoteProtocolError:
-            self._state = State.FAILED
+            self._enter(Step.FAIL)
             raise
         self._check_secret_policy(hello.uses_secret)
         self._noise = self._read_noise1(hello)
@@ -295,13 +300,14 @@ class ServerHandshake(_Machine):
             raise self._failure("no suite in common", AlertCode.NO_COMMON_SUITE)
         self._suite = suite
         self._check_route(hello)
+        self.used_secret = hello.uses_secret
+        self._enter(Step.HELLO)
 
     def _check_secret_policy(self, uses_secret: bool) -> None:
         if uses_secret and self._secret_policy is SecretPolicy.OFF:
             raise self._failure("a secret where this server takes none", AlertCode.BAD_SECRET)
         if not uses_secret and self._secret_policy is SecretPolicy.REQUIRED:
             raise self._failure("no secret where this server demands one", AlertCode.BAD_SECRET)
-        self.used_secret = uses_secret
 
     def _read_noise1(self, hello: Hello) -> HandshakeState:
         for psks in [(secret.psk,) for secret in self._secrets] if hello.uses_secret else [()]:
@@ -341,8 +347,9 @@ class ServerHandshake(_Machine):
 
     def response(self, body: bytes) -> PublicKey:
         """Takes the response; gives the key that the client has proved to own, for the caller to judge."""
-        self._enter(Step.RESPONSE)
+        self._require_turn(Step.RESPONSE)
         self.credentials = self._read_noise(body, AlertCode.BAD_RESPONSE, "the response is not genuine")
+        self._enter(Step.RESPONSE)
         return self._remote_key()
 
     def split(self) -> SessionKeys:

@@ -25,7 +25,7 @@ from .errors import LocalProtocolError, RemoteProtocolError
 from .keys import KEY_SIZE, PrivateKey, PublicKey, decode_public_key_untrusted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 Token = Literal["e", "s", "ee", "es", "se", "ss", "psk"]
 
@@ -47,7 +47,7 @@ class Pattern:
 
     @property
     def has_psk(self) -> bool:
-        return any("psk" in message for message in self.messages)
+        return _count_of_psks(self.messages) > 0
 
     def with_modifier(self, modifier: str) -> Pattern:
         """Section 9.4: psk0 goes to the beginning of the first message, psk1 to the end of the first,
@@ -62,6 +62,10 @@ class Pattern:
             messages[place - 1] = (*messages[place - 1], "psk")
         joint = "+" if self.has_psk else ""
         return Pattern(f"{self.name}{joint}{modifier}", tuple(messages))
+
+
+def _count_of_psks(messages: Sequence[tuple[Token, ...]]) -> int:
+    return sum(message.count("psk") for message in messages)
 
 
 XX = Pattern("XX", (("e",), ("e", "ee", "s", "es"), ("s", "se")))
@@ -248,6 +252,8 @@ class HandshakeState:
         self._pattern = pattern
         self._initiator = initiator
         self._psks = tuple(psks)
+        if len(self._psks) != _count_of_psks(pattern.messages):
+            raise ValueError(f"{pattern.name} takes {_count_of_psks(pattern.messages)} psks, not {len(self._psks)}")
         self._shared_keys = shared_keys or SharedKeys()
         self._index = 0
         self.s = s
@@ -268,8 +274,8 @@ class HandshakeState:
     def write_message(self, payload: bytes = b"") -> bytes:
         """The next message. Raises `LocalProtocolError` when it is not this side's turn."""
         tokens = self._next_tokens(writing=True)
-        symmetric = self._symmetric.copy()
-        message = b"".join(self._write_token(symmetric, token) for token in tokens)
+        symmetric, psks = self._symmetric.copy(), self._psks_to_come()
+        message = b"".join(self._write_token(symmetric, token, psks) for token in tokens)
         message += symmetric.encrypt_and_hash(payload)
         self._symmetric = symmetric
         self._index += 1
@@ -278,10 +284,11 @@ class HandshakeState:
     def read_message(self, message: bytes) -> bytes:
         """The payload of the peer's message. Raises `RemoteProtocolError` and is unchanged then."""
         tokens = self._next_tokens(writing=False)
-        symmetric, before = self._symmetric.copy(), (self.rs, self.re)
+        symmetric, psks = self._symmetric.copy(), self._psks_to_come()
+        before = (self.rs, self.re)
         try:
             for token in tokens:
-                message = self._read_token(symmetric, token, message)
+                message = self._read_token(symmetric, token, message, psks)
             payload = symmetric.decrypt_and_hash(message)
         except RemoteProtocolError:
             self.rs, self.re = before
@@ -302,7 +309,7 @@ class HandshakeState:
             raise LocalProtocolError("not this side's turn in the handshake")
         return self._pattern.messages[self._index]
 
-    def _write_token(self, symmetric: SymmetricState, token: Token) -> bytes:
+    def _write_token(self, symmetric: SymmetricState, token: Token, psks: Iterator[bytes]) -> bytes:
         if token == "e":
             # Sets e = GENERATE_KEYPAIR(). Appends e.public_key to the buffer. Calls MixHash(e.public_key).
             self.e = self.e or PrivateKey.generate()
@@ -312,10 +319,10 @@ class HandshakeState:
         if token == "s":
             # Appends EncryptAndHash(s.public_key) to the buffer.
             return symmetric.encrypt_and_hash(bytes(self.s.public_key))
-        self._mix_secret(symmetric, token)
+        self._mix_secret(symmetric, token, psks)
         return b""
 
-    def _read_token(self, symmetric: SymmetricState, token: Token, message: bytes) -> bytes:
+    def _read_token(self, symmetric: SymmetricState, token: Token, message: bytes, psks: Iterator[bytes]) -> bytes:
         if token == "e":
             # Sets re to the next DHLEN bytes from the message. Calls MixHash(re.public_key).
             public, message = _take(message, KEY_SIZE)
@@ -327,7 +334,7 @@ class HandshakeState:
             temp, message = _take(message, symmetric.encrypted_size(KEY_SIZE))
             self.rs = decode_public_key_untrusted(symmetric.decrypt_and_hash(temp))
         else:
-            self._mix_secret(symmetric, token)
+            self._mix_secret(symmetric, token, psks)
         return message
 
     def _mix_e(self, symmetric: SymmetricState, public: bytes) -> None:
@@ -336,15 +343,15 @@ class HandshakeState:
             # Section 9.2: in a handshake with a psk, "e" is followed by MixKey(e.public_key).
             symmetric.mix_key(public)
 
-    def _mix_secret(self, symmetric: SymmetricState, token: Token) -> None:
+    def _mix_secret(self, symmetric: SymmetricState, token: Token, psks: Iterator[bytes]) -> None:
         if token == "psk":
             # Section 9.2: calls MixKeyAndHash(psk).
-            symmetric.mix_key_and_hash(self._psks[self._count_of_psks_before()])
+            symmetric.mix_key_and_hash(next(psks))
         else:
             symmetric.mix_key(self._dh(token))
 
-    def _count_of_psks_before(self) -> int:
-        return sum(message.count("psk") for message in self._pattern.messages[: self._index])
+    def _psks_to_come(self) -> Iterator[bytes]:
+        return iter(self._psks[_count_of_psks(self._pattern.messages[: self._index]) :])
 
     def _dh(self, token: Token) -> bytes:
         # "es": DH(e, rs) if initiator, DH(s, re) if responder. "se": the other way round.

@@ -178,8 +178,6 @@ class RecordWriter:
         else:
             padded = self._padded(length)
             plan, size = padded, sum(map(sum, padded)) + len(padded) * self.overhead
-        if size >= self._until_update or self._records_left < 2**20:
-            size += MAX_RECORD  # a KEY_UPDATE may come in between
         return plan, size + len(self._prefix)
 
     def _padded(self, length: int) -> list[tuple[int, int]]:
@@ -326,14 +324,13 @@ class RecordReader:
         self.records = self.content_bytes = self.key_updates = 0
 
     def feed(self, data: bytes | bytearray) -> None:
-        """What one transport read gave. Best called when `read()` has nothing more to give: no byte is copied then."""
+        """What one transport read gave. Call it when `read()` has nothing more to give: earlier costs a copy."""
         if self.end is not End.OPEN:
             return
-        unread = self.has_more
-        tail = self._data[self._at :]
-        if unread:
-            self._load(tail + self._take_next() + data, 0)
+        if self.has_more:
+            self._load(self._data[self._at :] + self._take_next() + data, 0)
             return
+        tail = self._data[self._at :]
         if not tail:
             self._load(data, 0)
             return
@@ -351,7 +348,7 @@ class RecordReader:
         if not self._eof or self.end is not End.OPEN or self._has_record():
             return
         rest = bytes(self._data[self._at :])
-        if self._verdict_due and _is_alert_frame(rest):
+        if self._is_untouched() and _is_alert_frame(rest):
             self.alert = Alert(decode_alert_body_untrusted(rest[3:]))
             self.authenticated = False
             self._finish(End.ALERTED)
@@ -415,7 +412,8 @@ class RecordReader:
 
     def _fits(self, room: int) -> bool:
         """Whether the next record can be opened into `room` bytes; one of a wrong length is only refused."""
-        return room >= MAX_RECORD or not room < self._length() <= MAX_RECORD
+        length = self._length()
+        return room >= MAX_RECORD or length <= room or not self._least <= length <= MAX_RECORD
 
     def _length(self) -> int:
         return self._data[self._at] | self._data[self._at + 1] << 8
@@ -448,7 +446,11 @@ class RecordReader:
     def _may_be_alert_frame(self, available: int) -> bool:
         """A refusal in clear: five bytes in place of the server's first record, and then the end."""
         start = bytes(self._data[self._at : self._at + 3])
-        return self._verdict_due and available <= 5 and _ALERT_FRAME_START.startswith(start)
+        return self._is_untouched() and available <= 5 and _ALERT_FRAME_START.startswith(start)
+
+    def _is_untouched(self) -> bool:
+        """Whether the verdict is due and nothing of the records has come, not even the prefix."""
+        return self._verdict_due and self._started is (self._opener.prefix_size == 0)
 
     # --- one record
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from nacl import bindings
 from nacl.exceptions import CryptoError
-from nacl.exceptions import RuntimeError as SodiumError
 
 _TAG_SIZE = 32
 
@@ -105,7 +104,7 @@ class SecretStreamPull:
         sealed = bytes(source.view[start : start + length])
         try:
             plain, tag = bindings.crypto_secretstream_xchacha20poly1305_pull(self._state, sealed, None)
-        except SodiumError:
+        except CryptoError:
             return -1
         target.view[to : to + len(plain)] = plain
         return int(tag)
