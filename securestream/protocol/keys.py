@@ -18,10 +18,7 @@ import hmac
 import secrets
 from typing import NoReturn, final
 
-from nacl.bindings import crypto_scalarmult, crypto_scalarmult_base
-from nacl.exceptions import CryptoError
-from nacl.exceptions import RuntimeError as SodiumError
-
+from . import sodium
 from .errors import RemoteProtocolError
 
 KEY_SIZE = 32
@@ -162,18 +159,21 @@ class PrivateKey(_Secret):
     def public_key(self) -> PublicKey:
         """The key to give to others."""
         if self._public_key is None:
-            self._public_key = PublicKey(crypto_scalarmult_base(self._raw))
+            self._public_key = PublicKey(sodium.backend.x25519_base(self._raw))
         return self._public_key
 
     def exchange(self, public_key: bytes) -> bytes:
         """X25519 (RFC 7748 section 5): 32 bytes that the owner of the other key gets too.
 
-        Raises `RemoteProtocolError` where the output would be all zero (RFC 7748 section 6.1).
+        Raises `RemoteProtocolError` where the output would be all zero (RFC 7748 section 6.1), `ValueError` for a
+        key of another size.
         """
-        try:
-            return crypto_scalarmult(self._raw, public_key)
-        except (CryptoError, SodiumError) as exc:
-            raise RemoteProtocolError("a Diffie-Hellman with a point of low order") from exc
+        if len(public_key) != KEY_SIZE:
+            raise ValueError(f"a public key has {KEY_SIZE} bytes, not {len(public_key)}")
+        shared = sodium.backend.x25519(self._raw, public_key)
+        if shared is None:
+            raise RemoteProtocolError("a Diffie-Hellman with a point of low order")
+        return shared
 
     def __repr__(self) -> str:
         return f"<PrivateKey of {self.public_key}>"

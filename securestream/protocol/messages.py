@@ -19,12 +19,7 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nacl.bindings import (
-    crypto_aead_chacha20poly1305_ietf_decrypt,
-    crypto_aead_chacha20poly1305_ietf_encrypt,
-)
-from nacl.exceptions import CryptoError
-
+from . import sodium
 from .codes import AlertCode
 from .errors import RemoteProtocolError
 from .keys import KEY_SIZE, check_public_key
@@ -201,16 +196,14 @@ def _check_magic(magic: bytes) -> None:
 
 def seal_route(server_key: bytes, shared: bytes, e: bytes, r: bytes) -> bytes:
     """The expected server's key, for the owner of `r` alone. `shared` is X25519(e_client, R)."""
-    key = _route_key(shared, e, r)
-    return crypto_aead_chacha20poly1305_ietf_encrypt(server_key, None, _ROUTE_NONCE, key)
+    return sodium.backend.chachapoly_encrypt(_route_key(shared, e, r), _ROUTE_NONCE, b"", server_key)
 
 
 def open_route_untrusted(route: bytes, shared: bytes, e: bytes, r: bytes) -> bytes | None:
     """The 32 bytes inside, or None: not for this key, or random bytes of a client that knows no server."""
-    try:
-        return crypto_aead_chacha20poly1305_ietf_decrypt(route, None, _ROUTE_NONCE, _route_key(shared, e, r))
-    except CryptoError:
+    if len(route) != ROUTE_SIZE:
         return None
+    return sodium.backend.chachapoly_decrypt(_route_key(shared, e, r), _ROUTE_NONCE, b"", route)
 
 
 def _route_key(shared: bytes, e: bytes, r: bytes) -> bytes:

@@ -13,14 +13,10 @@ import hashlib
 import hmac
 import struct
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
-from nacl.bindings import (
-    crypto_aead_chacha20poly1305_ietf_decrypt,
-    crypto_aead_chacha20poly1305_ietf_encrypt,
-)
-from nacl.exceptions import CryptoError
-
+from . import sodium
 from .errors import LocalProtocolError, RemoteProtocolError
 from .keys import KEY_SIZE, PrivateKey, PublicKey, decode_public_key_untrusted
 
@@ -45,8 +41,9 @@ class Pattern:
     name: str
     messages: tuple[tuple[Token, ...], ...]
 
-    @property
+    @cached_property
     def has_psk(self) -> bool:
+        """Whether the pattern asks for a pre-shared key."""
         return _count_of_psks(self.messages) > 0
 
     def with_modifier(self, modifier: str) -> Pattern:
@@ -131,7 +128,7 @@ class CipherState:
             return plaintext
         nonce = self._nonce()
         self._n += 1
-        return crypto_aead_chacha20poly1305_ietf_encrypt(plaintext, ad, nonce, self._k)
+        return sodium.backend.chachapoly_encrypt(self._k, nonce, ad, plaintext)
 
     def decrypt_with_ad(self, ad: bytes, ciphertext: bytes) -> bytes:
         # If k is non-empty returns DECRYPT(k, n++, ad, ciphertext). Otherwise returns ciphertext.
@@ -140,10 +137,9 @@ class CipherState:
             return ciphertext
         if len(ciphertext) < TAG_SIZE:
             raise RemoteProtocolError("a ciphertext shorter than its tag")
-        try:
-            plaintext = crypto_aead_chacha20poly1305_ietf_decrypt(ciphertext, ad, self._nonce(), self._k)
-        except CryptoError as exc:
-            raise RemoteProtocolError("a ciphertext that does not authenticate") from exc
+        plaintext = sodium.backend.chachapoly_decrypt(self._k, self._nonce(), ad, ciphertext)
+        if plaintext is None:
+            raise RemoteProtocolError("a ciphertext that does not authenticate")
         self._n += 1
         return plaintext
 
@@ -351,6 +347,8 @@ class HandshakeState:
             symmetric.mix_key(self._dh(token))
 
     def _psks_to_come(self) -> Iterator[bytes]:
+        if not self._psks:
+            return iter(())
         return iter(self._psks[_count_of_psks(self._pattern.messages[: self._index]) :])
 
     def _dh(self, token: Token) -> bytes:

@@ -13,10 +13,9 @@ buffers. There is one path, whatever the size.
 record where it lies, and yields the buffer's bytes when it is full (a batch, 256 KiB); the next batch reuses
 it. A yielded batch is therefore good until the next one is asked for, and nothing is ever sealed twice.
 
-*Reading.* `feed()` takes what one transport read gave and keeps it as it is. `read()` opens record after
-record into one buffer, each so that its content begins where the content before it ended: a record's three
-header bytes then fall on the last three bytes of that content, which are put aside and put back. So the
-content of all records comes out as one piece. Only a record that straddles two transport reads is joined.
+*Reading.* The transport's bytes go into one buffer (`space()`, `filled()`; `feed()` copies them there). `read()` opens
+record after record there, in place if the cipher allows it, and joins their contents: the one copy that is made.
+What is less than a record is put aside, and in front of what comes next.
 
 Work is bounded per byte received: one `read()` opens at most `RECORDS_AT_ONCE` records, then the caller lets
 others run.
@@ -47,7 +46,7 @@ from .suites import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
 # Constants of the protocol.
 VERDICT_RECORD = 512
@@ -62,22 +61,29 @@ READ_SIZE = BATCH
 _LENGTH = struct.Struct("<H")
 _PLAIN_HEADER = struct.Struct("<HB")
 _ZEROS = bytes(MAX_RECORD)
+_DATA, _KEY_UPDATE = int(RecordType.DATA), int(RecordType.KEY_UPDATE)  # an enum's attribute costs a look-up
+_DATA_TAG = 0
 
-# Big buffers that no stream holds at the moment. A stream has one while a call is sending or opening, so
-# an idle one costs nothing, and memory that is warm is used again.
-_spare: list[sodium.backend.Buffer] = []
-_SPARE_SIZE = BATCH + 2 * MAX_RECORD
+# Buffers that no stream holds at the moment: small ones for a record, big ones for a batch. A stream has one
+# while it sends, or while bytes wait to be opened, so an idle one costs nothing, and memory that is warm is used again.
+_SMALL, _BIG = 2 * MAX_RECORD + 64, BATCH + 2 * MAX_RECORD
+_spare: dict[int, list[sodium.backend.Buffer]] = {_SMALL: [], _BIG: []}
+_MOST_SPARE = 8
 
 
 def _take_buffer(size: int) -> sodium.backend.Buffer:
-    if size <= 2 * MAX_RECORD + 64:
+    """A buffer of `size` bytes or more."""
+    kept = _SMALL if size <= _SMALL else _BIG
+    if size > kept:
         return sodium.backend.Buffer(size)
-    return _spare.pop() if _spare else sodium.backend.Buffer(_SPARE_SIZE)
+    spare = _spare[kept]
+    return spare.pop() if spare else sodium.backend.Buffer(kept)
 
 
 def _give_buffer(buffer: sodium.backend.Buffer) -> None:
-    if len(buffer.view) == _SPARE_SIZE and len(_spare) < 4:
-        _spare.append(buffer)
+    spare = _spare.get(len(buffer.view))
+    if spare is not None and len(spare) < _MOST_SPARE:
+        spare.append(buffer)
 
 
 # --- writing ----------------------------------------------------------------------------------------
@@ -91,32 +97,35 @@ class RecordWriter:
     """
 
     __slots__ = (
+        "_around",
+        "_lead",
         "_prefix",
         "_records_left",
+        "_seal",
         "_sealer",
         "_until_update",
-        "_update_wanted",
         "capacity",
-        "content_bytes",
         "ended",
         "key_updates",
         "overhead",
         "padding",
         "padding_bytes",
+        "plain_bytes",
         "records",
     )
 
     def __init__(self, suite: Suite, key: bytes, padding: PaddingPolicy | None = None) -> None:
         self._sealer = sealer(suite, key)
+        self._seal, self._lead = self._sealer.seal, self._sealer.lead
+        self._around = LENGTH_SIZE + self._sealer.tag_size
         self._prefix = self._sealer.prefix
         self.overhead = LENGTH_SIZE + PLAIN_HEADER_SIZE + self._sealer.tag_size
         self.capacity = MAX_RECORD - self.overhead
         self.padding = padding or NoPadding()
         self._until_update = UPDATE_AFTER_BYTES
         self._records_left = UPDATE_AFTER_RECORDS
-        self._update_wanted = False
         self.ended = False
-        self.records = self.content_bytes = self.padding_bytes = self.key_updates = 0
+        self.records = self.plain_bytes = self.padding_bytes = self.key_updates = 0
 
     def data(self, content: memoryview) -> Iterator[memoryview]:
         """One flush: `content` as DATA records, in batches of wire bytes.
@@ -125,8 +134,7 @@ class RecordWriter:
         Raises `ValueError` before anything is sealed when the padding policy misbehaves.
         """
         self._require_open()
-        plan, size = self._plan(len(content))
-        return self._seal_batches(plan, min(size, BATCH), content)
+        return self._seal_batches(self._plan(len(content)), content)
 
     def control(self, record_type: RecordType, content: bytes = b"", padding: int = 0) -> bytes:
         """One record of any type. CLOSE and ALERT are the last of the direction.
@@ -169,16 +177,12 @@ class RecordWriter:
         if self.ended:
             raise LocalProtocolError("a record after the last one of its direction")
 
-    def _plan(self, length: int) -> tuple[Iterable[tuple[int, int]], int]:
-        """The records of a flush as (content, padding), and room enough for them on the wire."""
-        if self.padding.is_none:
-            full, rest = divmod(length, self.capacity)
-            plan: Iterable[tuple[int, int]] = _unpadded(full, rest, self.capacity)
-            size = length + (full + 1) * self.overhead
-        else:
-            padded = self._padded(length)
-            plan, size = padded, sum(map(sum, padded)) + len(padded) * self.overhead
-        return plan, size + len(self._prefix)
+    def _plan(self, length: int) -> list[tuple[int, int]]:
+        """The records of a flush, each as (content, padding)."""
+        if not self.padding.is_none:
+            return self._padded(length)
+        full, rest = divmod(length, self.capacity)
+        return [(self.capacity, 0)] * full + [(rest, 0)] * (rest > 0)
 
     def _padded(self, length: int) -> list[tuple[int, int]]:
         total = padded_length(self.padding, length)
@@ -190,32 +194,33 @@ class RecordWriter:
             plan.append((content, laid - content + more))
         return plan
 
-    def _seal_batches(self, plan: Iterable[tuple[int, int]], size: int, content: memoryview) -> Iterator[memoryview]:
-        buffer = _take_buffer(size + self._sealer.lead)
+    def _seal_batches(self, plan: list[tuple[int, int]], content: memoryview) -> Iterator[memoryview]:
+        buffer = _take_buffer(min(len(plan) * MAX_RECORD + len(self._prefix) + self._lead, _BIG))
+        limit = len(buffer.view) - self._lead - MAX_RECORD
         try:
-            yield from self._seal_into(buffer, plan, content)
+            at = self._put_prefix(buffer)
+            start = 0
+            for size, padding in plan:
+                if at > limit or self._until_update <= 0 or self._records_left <= 1:
+                    if at:
+                        yield buffer.view[:at]
+                    at = self._put_update(buffer)
+                    if at > limit:
+                        yield buffer.view[:at]
+                        at = 0
+                end = start + size
+                at = self._put(buffer, at, _DATA, content[start:end], padding)
+                start = end
+            yield buffer.view[:at]
         finally:
             _give_buffer(buffer)
 
-    def _seal_into(
-        self, buffer: sodium.backend.Buffer, plan: Iterable[tuple[int, int]], content: memoryview
-    ) -> Iterator[memoryview]:
-        limit = len(buffer.view) - self._sealer.lead
-        at = self._put_prefix(buffer)
-        start = 0
-        for size, padding in plan:
-            if at + self.overhead + size + padding > limit:
-                yield buffer.view[:at]
-                at = 0
-            if self._update_is_due():
-                if at:
-                    yield buffer.view[:at]
-                update = self.update_key()
-                yield memoryview(update)
-                at = 0
-            at = self._put(buffer, at, RecordType.DATA, content[start : start + size], padding)
-            start += size
-        yield buffer.view[:at]
+    def _put_update(self, buffer: sodium.backend.Buffer) -> int:
+        """A KEY_UPDATE at the buffer's beginning, where one is due; gives where the next record goes."""
+        if not self._update_is_due():
+            return 0
+        padding = record_padding(self.padding, RecordType.KEY_UPDATE, 0, self.capacity)
+        return self._put(buffer, 0, _KEY_UPDATE, memoryview(b""), padding)
 
     def _update_is_due(self) -> bool:
         return self._until_update <= 0 or self._records_left <= 1
@@ -229,40 +234,37 @@ class RecordWriter:
 
     def _put(self, buffer: sodium.backend.Buffer, at: int, record_type: int, content: memoryview, padding: int) -> int:
         """Lays one record at `at` and seals it; gives where the next one goes."""
-        self._require_open()  # a flush goes on batch by batch, and the direction may have ended since the last
-        view, size = buffer.view, len(content)
-        plain = PLAIN_HEADER_SIZE + size + padding
+        if self.ended:  # a flush goes on batch by batch, and the direction may have ended since the last
+            self._require_open()
+        view, size = buffer.view, PLAIN_HEADER_SIZE + len(content)
+        plain = size + padding
         sealed = at + LENGTH_SIZE
-        start = sealed + self._sealer.lead
-        _PLAIN_HEADER.pack_into(view, start, PLAIN_HEADER_SIZE + size, record_type)
-        start += PLAIN_HEADER_SIZE
-        view[start : start + size] = content
+        start = sealed + self._lead
+        _PLAIN_HEADER.pack_into(view, start, size, record_type)
+        view[start + PLAIN_HEADER_SIZE : start + size] = content
         if padding:
-            view[start + size : start + size + padding] = _ZEROS[:padding]
-        self._sealer.seal(buffer, sealed, plain, record_type)
-        end = sealed + plain + self._sealer.tag_size
+            view[start + size : start + plain] = _ZEROS[:padding]
+        self._seal(buffer, sealed, plain, record_type)
+        end = at + plain + self._around
         _LENGTH.pack_into(view, at, end - at)
-        self._count(record_type, size, padding)
+        self.records += 1
+        self.plain_bytes += plain
+        self.padding_bytes += padding
+        self._until_update -= plain
+        self._records_left -= 1
+        if record_type == _KEY_UPDATE:
+            self._start_key()
         return end
 
-    def _count(self, record_type: int, size: int, padding: int) -> None:
-        self.records += 1
-        self.content_bytes += size
-        self.padding_bytes += padding
-        if record_type == RecordType.KEY_UPDATE:
-            self.key_updates += 1
-            self._until_update = UPDATE_AFTER_BYTES
-            self._records_left = UPDATE_AFTER_RECORDS
-        else:
-            self._until_update -= PLAIN_HEADER_SIZE + size + padding
-            self._records_left -= 1
+    def _start_key(self) -> None:
+        self.key_updates += 1
+        self._until_update = UPDATE_AFTER_BYTES
+        self._records_left = UPDATE_AFTER_RECORDS
 
-
-def _unpadded(full: int, rest: int, capacity: int) -> Iterator[tuple[int, int]]:
-    for _ in range(full):
-        yield capacity, 0
-    if rest:
-        yield rest, 0
+    @property
+    def content_bytes(self) -> int:
+        """The application's bytes, and those of alerts and the like."""
+        return self.plain_bytes - self.padding_bytes - self.records * PLAIN_HEADER_SIZE
 
 
 # --- reading ----------------------------------------------------------------------------------------
@@ -288,13 +290,14 @@ class RecordReader:
 
     __slots__ = (
         "_at",
-        "_data",
+        "_buffer",
         "_eof",
+        "_filled",
         "_least",
-        "_next",
+        "_open",
         "_opener",
-        "_source",
         "_started",
+        "_tail",
         "_verdict_due",
         "accepted",
         "alert",
@@ -308,14 +311,14 @@ class RecordReader:
 
     def __init__(self, suite: Suite, key: bytes, *, expects_verdict: bool) -> None:
         self._opener = opener(suite, key)
+        self._open = self._opener.open
         self._least = LENGTH_SIZE + PLAIN_HEADER_SIZE + self._opener.tag_size
         self._verdict_due = expects_verdict
         self._started = self._opener.prefix_size == 0
         self._eof = False
-        self._data: bytes | bytearray = b""
-        self._at = 0
-        self._source: sodium.backend.Source | None = None
-        self._next: tuple[bytes | bytearray, int] | None = None
+        self._buffer: sodium.backend.Buffer | None = None  # wire bytes from _at to _filled, while there are records
+        self._at = self._filled = 0
+        self._tail = b""  # and what is less than one, between two reads of the transport
         self.end = End.OPEN
         self.alert: Alert | None = None
         self.authenticated = True
@@ -323,21 +326,38 @@ class RecordReader:
         self.accepted: bytes | None = None
         self.records = self.content_bytes = self.key_updates = 0
 
+    # --- what lies in the buffer
+
+    def space(self, least: int = READ_SIZE) -> memoryview:
+        """Room for what the transport gives next, `least` bytes or more; `filled()` says how much it was."""
+        self._keep_tail()
+        held = len(self._tail)
+        self._buffer = buffer = _take_buffer(held + least)
+        buffer.view[:held] = self._tail
+        self._at, self._filled, self._tail = 0, held, b""
+        return buffer.view[held:]
+
+    def filled(self, size: int) -> None:
+        """The transport has put `size` bytes into `space()`."""
+        self._filled += size
+
     def feed(self, data: bytes | bytearray) -> None:
-        """What one transport read gave. Call it when `read()` has nothing more to give: earlier costs a copy."""
-        if self.end is not End.OPEN:
-            return
-        if self.has_more:
-            self._load(self._data[self._at :] + self._take_next() + data, 0)
-            return
-        tail = self._data[self._at :]
-        if not tail:
-            self._load(data, 0)
-            return
-        missing = self._straddling_size(tail + data[:LENGTH_SIZE]) - len(tail)
-        self._load(tail + data[:missing], 0)
-        if missing < len(data):
-            self._next = (data, missing)
+        """What one transport read gave, where it can't be read into `space()`."""
+        if self.end is End.OPEN and data:
+            self.space(len(data))[: len(data)] = data
+            self.filled(len(data))
+
+    def _keep_tail(self) -> None:
+        """Lets go of the buffer and keeps what may be the beginning of a record, which is little."""
+        if self._buffer is not None:
+            self._tail = self._buffer.view[self._at : self._filled].tobytes() if self.end is End.OPEN else b""
+            self._drop_buffer()
+
+    def _drop_buffer(self) -> None:
+        if self._buffer is not None:
+            _give_buffer(self._buffer)
+        self._buffer = None
+        self._at = self._filled = 0
 
     def feed_eof(self) -> None:
         """The transport has ended. What was fed before can still be read."""
@@ -345,11 +365,11 @@ class RecordReader:
         self._end_at_eof()
 
     def _end_at_eof(self) -> None:
-        if not self._eof or self.end is not End.OPEN or self._has_record():
+        if self.end is not End.OPEN or self._has_record():
             return
-        rest = bytes(self._data[self._at :])
-        if self._is_untouched() and _is_alert_frame(rest):
-            self.alert = Alert(decode_alert_body_untrusted(rest[3:]))
+        self._keep_tail()
+        if self._is_untouched() and _is_alert_frame(self._tail):
+            self.alert = Alert(decode_alert_body_untrusted(self._tail[3:]))
             self.authenticated = False
             self._finish(End.ALERTED)
         else:
@@ -360,18 +380,23 @@ class RecordReader:
 
         b"" means that none had content, and nothing else: look at `end`, and at `has_more`.
         """
-        buffer = _take_buffer(len(self._data) - self._at + self._rest_size() + PLAIN_HEADER_SIZE)
-        end = PLAIN_HEADER_SIZE
+        buffer = self._buffer
+        if buffer is None:
+            return b""
+        target = buffer if self._opener.in_place else _take_buffer(len(buffer.view))
+        contents: list[memoryview] = []
         for _ in range(RECORDS_AT_ONCE):
-            if self.end is not End.OPEN or not self._has_record():
+            if not self._has_record():
                 break
-            if not self._fits(len(buffer.view) - end):
-                break
-            end = self._open_record(buffer, end)
-        content = bytes(buffer.view[PLAIN_HEADER_SIZE:end])
-        _give_buffer(buffer)
+            self._open_record(target, contents)
+        content = contents[0].tobytes() if len(contents) == 1 else b"".join(contents)
         self.content_bytes += len(content)
-        self._end_at_eof()
+        if target is not buffer:
+            _give_buffer(target)
+        if not self._has_record():
+            self._keep_tail()
+        if self._eof:
+            self._end_at_eof()
         return content
 
     @property
@@ -382,71 +407,44 @@ class RecordReader:
     @property
     def has_more(self) -> bool:
         """Whether `read()` would open a record without another `feed()`."""
-        return self.end is End.OPEN and self._has_record()
+        return self._has_record()
 
     def wipe(self) -> None:
         """Forgets the key and what has not been read."""
         if self.end is End.OPEN:
             self._finish(End.TRUNCATED)
+        self._drop_buffer()
+        self._tail = b""
         self._opener.wipe()
-
-    # --- what lies in the buffers
-
-    def _load(self, data: bytes | bytearray, at: int) -> None:
-        self._data, self._at = data, at
-        self._source = sodium.backend.Source(data) if data else None
-
-    def _rest_size(self) -> int:
-        return len(self._next[0]) - self._next[1] if self._next else 0
-
-    def _take_next(self) -> bytes | bytearray:
-        data, at = self._next or (b"", 0)
-        self._next = None
-        return data[at:]
-
-    def _straddling_size(self, start: bytes | bytearray) -> int:
-        """How long the record (or the stream's prefix) is that begins so; what can't be is left to `read()`."""
-        if not self._started:
-            return self._opener.prefix_size
-        return max(int.from_bytes(start[:LENGTH_SIZE], "little"), self._least)
-
-    def _fits(self, room: int) -> bool:
-        """Whether the next record can be opened into `room` bytes; one of a wrong length is only refused."""
-        length = self._length()
-        return room >= MAX_RECORD or length <= room or not self._least <= length <= MAX_RECORD
-
-    def _length(self) -> int:
-        return self._data[self._at] | self._data[self._at + 1] << 8
 
     def _has_record(self) -> bool:
         """Whether a whole record, or one whose length is wrong, is next."""
-        available = len(self._data) - self._at
+        if self.end is not End.OPEN:
+            return False
+        available = self._filled - self._at
         if not self._started:
             available = self._start(available)
-        if self._next is not None and not available:
-            self._load(*self._next)
-            self._next = None
-            available = len(self._data) - self._at
-        if available < LENGTH_SIZE:
+        if available < LENGTH_SIZE or self._buffer is None:
             return False
-        length = self._length()
+        (length,) = _LENGTH.unpack_from(self._buffer.view, self._at)
         if self._least <= length <= MAX_RECORD:
-            return available >= length
+            return bool(available >= length)
         return not self._may_be_alert_frame(available)
 
     def _start(self, available: int) -> int:
         size = self._opener.prefix_size
-        if available < size:
+        if available < size or self._buffer is None:
             return 0
-        self._opener.start(bytes(self._data[self._at : self._at + size]))
+        self._opener.start(bytes(self._buffer.view[self._at : self._at + size]))
         self._at += size
         self._started = True
         return available - size
 
     def _may_be_alert_frame(self, available: int) -> bool:
         """A refusal in clear: five bytes in place of the server's first record, and then the end."""
-        start = bytes(self._data[self._at : self._at + 3])
-        return self._is_untouched() and available <= 5 and _ALERT_FRAME_START.startswith(start)
+        if not self._is_untouched() or available > 5 or self._buffer is None:
+            return False
+        return _ALERT_FRAME_START.startswith(self._buffer.view[self._at : self._at + min(available, 3)].tobytes())
 
     def _is_untouched(self) -> bool:
         """Whether the verdict is due and nothing of the records has come, not even the prefix."""
@@ -454,28 +452,28 @@ class RecordReader:
 
     # --- one record
 
-    def _open_record(self, buffer: sodium.backend.Buffer, end: int) -> int:
-        """Opens the next record so that its content begins at `end`; gives where its content ends."""
-        length = self._length()
+    def _open_record(self, target: sodium.backend.Buffer, contents: list[memoryview]) -> None:
+        """Opens the next record into `target`, at its own place, and adds its content if it is data."""
+        assert self._buffer is not None
+        at = self._at
+        (length,) = _LENGTH.unpack_from(self._buffer.view, at)
         if not self._least <= length <= MAX_RECORD:
-            return self._fail(end, f"a record of {length} bytes")
-        assert self._source is not None
-        view, to = buffer.view, end - PLAIN_HEADER_SIZE
-        aside = bytes(view[to:end])
-        tag = self._opener.open(buffer, to, self._source, self._at + LENGTH_SIZE, length - LENGTH_SIZE)
-        size, record_type = _PLAIN_HEADER.unpack_from(view, to)
-        view[to:end] = aside
+            return self._fail(f"a record of {length} bytes")
+        view, start = target.view, at + LENGTH_SIZE
+        tag = self._open(target, self._buffer, start, length - LENGTH_SIZE)
+        size, record_type = _PLAIN_HEADER.unpack_from(view, start)
         if tag == FORGED:
-            return self._fail(end, "a record that does not authenticate")
+            return self._fail("a record that does not authenticate")
         if not PLAIN_HEADER_SIZE <= size <= length - self._least + PLAIN_HEADER_SIZE:
-            return self._fail(end, f"a record of {length} bytes with a size of {size}")
-        self._at += length
+            return self._fail(f"a record of {length} bytes with a size of {size}")
+        self._at = at + length
         self.records += 1
-        content_end: int = end + size - PLAIN_HEADER_SIZE
-        if record_type == RecordType.DATA and tag_and_type_agree(tag, record_type) and not self._verdict_due:
-            return content_end
-        self._take_control(record_type, tag, bytes(view[end:content_end]))
-        return end
+        content = view[start + PLAIN_HEADER_SIZE : start + size]
+        if record_type == _DATA and tag <= _DATA_TAG and not self._verdict_due:
+            if content:
+                contents.append(content)
+        else:
+            self._take_control(record_type, tag, content.tobytes())
 
     def _take_control(self, record_type: int, tag: int, content: bytes) -> None:
         try:
@@ -510,15 +508,13 @@ class RecordReader:
         self._verdict_due = False
         self.accepted = content
 
-    def _fail(self, end: int, message: str) -> int:
+    def _fail(self, message: str) -> None:
         self.failure = RemoteProtocolError(message, AlertCode.BAD_RECORD)
         self._finish(End.FAILED)
-        return end
 
     def _finish(self, end: End) -> None:
         """Nothing that came after is ever looked at."""
         self.end = end
-        self._data, self._at, self._source, self._next = b"", 0, None, None
 
 
 _KNOWN_TYPES = frozenset(RecordType)

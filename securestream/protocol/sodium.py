@@ -1,7 +1,10 @@
-"""libsodium's record ciphers over buffers: one interface, two ways to reach it, chosen at import.
+"""libsodium: one interface, two ways to reach it, chosen at import.
+
+    x25519, x25519_base, chachapoly_encrypt, chachapoly_decrypt     for the handshake, over bytes; None is a refusal
+
+and the record ciphers, over buffers:
 
     Buffer(size)      memory; `.view` is a memoryview of it
-    Source(data)      bytes to decrypt
     Aegis256(key)     encrypt(target, to, source, start, length, number)            in place, or apart
                       decrypt(target, to, source, start, length, number) -> genuine
     SecretStreamPush(key)           encrypt(target, to, source, start, length, tag) never overlapping

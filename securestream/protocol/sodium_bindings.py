@@ -1,4 +1,4 @@
-"""The record ciphers of libsodium through PyNaCl's public functions. See `sodium.py` for the interface.
+"""libsodium through PyNaCl's public functions. See `sodium.py` for the interface.
 
 Slower than `sodium_raw.py`, and used where that can't be imported: a later PyNaCl may move its
 private module. The same tests run over both.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from nacl import bindings
 from nacl.exceptions import CryptoError
+from nacl.exceptions import RuntimeError as SodiumError
 
 _TAG_SIZE = 32
 
@@ -24,6 +25,32 @@ def _aes_in_hardware() -> bool:
 AES_IN_HARDWARE = _aes_in_hardware()
 
 
+def x25519(private_key: bytes, public_key: bytes) -> bytes | None:
+    """32 bytes, or None where they would be all zero."""
+    try:
+        return bindings.crypto_scalarmult(private_key, public_key)
+    except (CryptoError, SodiumError):  # which of them depends on PyNaCl's version
+        return None
+
+
+def x25519_base(private_key: bytes) -> bytes:
+    """The public key, 32 bytes."""
+    return bindings.crypto_scalarmult_base(private_key)
+
+
+def chachapoly_encrypt(key: bytes, nonce: bytes, ad: bytes, plaintext: bytes) -> bytes:
+    """ChaCha20-Poly1305 (RFC 8439): ciphertext and tag. Key 32 bytes, nonce 12."""
+    return bindings.crypto_aead_chacha20poly1305_ietf_encrypt(plaintext, ad, nonce, key)
+
+
+def chachapoly_decrypt(key: bytes, nonce: bytes, ad: bytes, ciphertext: bytes) -> bytes | None:
+    """The plaintext, or None where it is not genuine. `ciphertext` has 16 bytes or more."""
+    try:
+        return bindings.crypto_aead_chacha20poly1305_ietf_decrypt(ciphertext, ad, nonce, key)
+    except CryptoError:
+        return None
+
+
 class Buffer:
     """Memory to write into."""
 
@@ -31,15 +58,6 @@ class Buffer:
 
     def __init__(self, size: int) -> None:
         self.view = memoryview(bytearray(size))
-
-
-class Source:
-    """Bytes to read from."""
-
-    __slots__ = ("view",)
-
-    def __init__(self, data: bytes | bytearray | memoryview) -> None:
-        self.view = memoryview(data)
 
 
 class Aegis256:
@@ -56,7 +74,7 @@ class Aegis256:
             plain, None, _nonce(number), self._key
         )
 
-    def decrypt(self, target: Buffer, to: int, source: Source, start: int, length: int, number: int) -> bool:
+    def decrypt(self, target: Buffer, to: int, source: Buffer, start: int, length: int, number: int) -> bool:
         sealed = bytes(source.view[start : start + length])
         try:
             plain = bindings.crypto_aead_aegis256_decrypt(sealed, None, _nonce(number), self._key)
@@ -100,7 +118,7 @@ class SecretStreamPull:
         self._state = bindings.crypto_secretstream_xchacha20poly1305_state()
         bindings.crypto_secretstream_xchacha20poly1305_init_pull(self._state, header, key)
 
-    def decrypt(self, target: Buffer, to: int, source: Source, start: int, length: int) -> int:
+    def decrypt(self, target: Buffer, to: int, source: Buffer, start: int, length: int) -> int:
         sealed = bytes(source.view[start : start + length])
         try:
             plain, tag = bindings.crypto_secretstream_xchacha20poly1305_pull(self._state, sealed, None)

@@ -1,7 +1,8 @@
-"""The record ciphers of libsodium, called without a copy. See `sodium.py` for the interface.
+"""libsodium, called without a copy. See `sodium.py` for the interface.
 
 `nacl._sodium` is PyNaCl's private module: its bindings allocate and copy for each call, which costs
-more than the encryption itself. Lengths are the caller's to check: libsodium writes where it is told.
+more than the encryption itself. Places outside a buffer are refused here; whether the lengths make sense is
+the caller's to check.
 """
 
 from __future__ import annotations
@@ -11,30 +12,55 @@ from nacl._sodium import ffi, lib
 
 AES_IN_HARDWARE = bool(lib.crypto_aead_aes256gcm_is_available())
 
+# libsodium writes wherever it is told: a mistake in the arithmetic above must not become one in memory.
+_OUTSIDE = "outside the buffer"
+
 _NULL = ffi.NULL
 _aegis_encrypt = lib.crypto_aead_aegis256_encrypt
 _aegis_decrypt = lib.crypto_aead_aegis256_decrypt
+_chacha_encrypt = lib.crypto_aead_chacha20poly1305_ietf_encrypt
+_chacha_decrypt = lib.crypto_aead_chacha20poly1305_ietf_decrypt
 _push = lib.crypto_secretstream_xchacha20poly1305_push
 _pull = lib.crypto_secretstream_xchacha20poly1305_pull
+
+
+def x25519(private_key: bytes, public_key: bytes) -> bytes | None:
+    """32 bytes, or None where they would be all zero."""
+    output = ffi.new("unsigned char[]", 32)
+    return None if lib.crypto_scalarmult(output, private_key, public_key) else bytes(ffi.buffer(output))
+
+
+def x25519_base(private_key: bytes) -> bytes:
+    """The public key, 32 bytes."""
+    output = ffi.new("unsigned char[]", 32)
+    lib.crypto_scalarmult_base(output, private_key)
+    return bytes(ffi.buffer(output))
+
+
+def chachapoly_encrypt(key: bytes, nonce: bytes, ad: bytes, plaintext: bytes) -> bytes:
+    """ChaCha20-Poly1305 (RFC 8439): ciphertext and tag. Key 32 bytes, nonce 12."""
+    output = ffi.new("unsigned char[]", len(plaintext) + 16)
+    _chacha_encrypt(output, _NULL, plaintext, len(plaintext), ad, len(ad), _NULL, nonce, key)
+    return bytes(ffi.buffer(output))
+
+
+def chachapoly_decrypt(key: bytes, nonce: bytes, ad: bytes, ciphertext: bytes) -> bytes | None:
+    """The plaintext, or None where it is not genuine. `ciphertext` has 16 bytes or more."""
+    size = len(ciphertext) - 16
+    output = ffi.new("unsigned char[]", size + 1)  # never of no size
+    failed = _chacha_decrypt(output, _NULL, _NULL, ciphertext, len(ciphertext), ad, len(ad), nonce, key)
+    return None if failed else bytes(ffi.buffer(output, size))
 
 
 class Buffer:
     """Memory to write into: `view` for Python, `address` for libsodium."""
 
-    __slots__ = ("address", "view")
+    __slots__ = ("address", "size", "view")
 
     def __init__(self, size: int) -> None:
+        self.size = size
         data = bytearray(size)
         self.view = memoryview(data)
-        self.address = ffi.from_buffer(data)
-
-
-class Source:
-    """Bytes to read from, as libsodium sees them."""
-
-    __slots__ = ("address",)
-
-    def __init__(self, data: bytes | bytearray | memoryview) -> None:
         self.address = ffi.from_buffer(data)
 
 
@@ -50,6 +76,8 @@ class Aegis256:
         self._nonce_address = ffi.from_buffer(self._nonce)
 
     def encrypt(self, target: Buffer, to: int, source: Buffer, start: int, length: int, number: int) -> None:
+        if to + length + 32 > target.size or start + length > source.size:
+            raise IndexError(_OUTSIDE)
         self._nonce[:8] = number.to_bytes(8, "little")
         _aegis_encrypt(
             target.address + to,
@@ -63,7 +91,9 @@ class Aegis256:
             self._key_address,
         )
 
-    def decrypt(self, target: Buffer, to: int, source: Source, start: int, length: int, number: int) -> bool:
+    def decrypt(self, target: Buffer, to: int, source: Buffer, start: int, length: int, number: int) -> bool:
+        if to + length - 32 > target.size or start + length > source.size:
+            raise IndexError(_OUTSIDE)
         self._nonce[:8] = number.to_bytes(8, "little")
         failed: int = _aegis_decrypt(
             target.address + to,
@@ -104,6 +134,8 @@ class SecretStreamPush(_SecretStream):
         self.header: bytes = ffi.buffer(header)[:]
 
     def encrypt(self, target: Buffer, to: int, source: Buffer, start: int, length: int, tag: int) -> None:
+        if to + length + 17 > target.size or start + length > source.size:
+            raise IndexError(_OUTSIDE)
         _push(self._state, target.address + to, _NULL, source.address + start, length, _NULL, 0, tag)
 
 
@@ -117,6 +149,8 @@ class SecretStreamPull(_SecretStream):
         self._tag = ffi.new("unsigned char *")
         lib.crypto_secretstream_xchacha20poly1305_init_pull(self._state, header, key)
 
-    def decrypt(self, target: Buffer, to: int, source: Source, start: int, length: int) -> int:
+    def decrypt(self, target: Buffer, to: int, source: Buffer, start: int, length: int) -> int:
+        if to + length - 17 > target.size or start + length > source.size:
+            raise IndexError(_OUTSIDE)
         failed = _pull(self._state, target.address + to, _NULL, self._tag, source.address + start, length, _NULL, 0)
         return -1 if failed else self._tag[0]

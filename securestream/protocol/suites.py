@@ -73,15 +73,14 @@ class Opener(Protocol):
 
     tag_size: ClassVar[int]
     prefix_size: ClassVar[int]
+    in_place: ClassVar[bool]  # whether `target` may be `source`
 
     def start(self, prefix: bytes) -> None:
         """Takes what came before the first record."""
 
-    def open(
-        self, target: sodium.backend.Buffer, to: int, source: sodium.backend.Source, start: int, length: int
-    ) -> int:
-        """Opens `length` sealed bytes at `start` to `to`. Gives the record type that the seal demands,
-        `ANY_TYPE` where it demands none, `FORGED` where it is not genuine."""
+    def open(self, target: sodium.backend.Buffer, source: sodium.backend.Buffer, at: int, length: int) -> int:
+        """Opens the `length` sealed bytes at `at` of `source` to the same place of `target`. Gives libsodium's tag,
+        `ANY_TYPE` where there are no tags, `FORGED` where it is not genuine."""
 
     def update_key(self) -> None:
         """After a KEY_UPDATE has been read."""
@@ -135,6 +134,7 @@ class AegisOpener:
 
     tag_size: ClassVar[int] = 32
     prefix_size: ClassVar[int] = 0
+    in_place: ClassVar[bool] = True
 
     __slots__ = ("_cipher", "_key", "_number")
 
@@ -146,10 +146,8 @@ class AegisOpener:
     def start(self, prefix: bytes) -> None:
         pass
 
-    def open(
-        self, target: sodium.backend.Buffer, to: int, source: sodium.backend.Source, start: int, length: int
-    ) -> int:
-        if self._number >= _MAX_NUMBER or not self._cipher.decrypt(target, to, source, start, length, self._number):
+    def open(self, target: sodium.backend.Buffer, source: sodium.backend.Buffer, at: int, length: int) -> int:
+        if self._number >= _MAX_NUMBER or not self._cipher.decrypt(target, at, source, at, length, self._number):
             return FORGED
         self._number += 1
         return ANY_TYPE
@@ -204,6 +202,7 @@ class SecretStreamOpener:
 
     tag_size: ClassVar[int] = 17
     prefix_size: ClassVar[int] = 24
+    in_place: ClassVar[bool] = False
 
     __slots__ = ("_cipher", "_key")
 
@@ -214,10 +213,8 @@ class SecretStreamOpener:
         self._cipher = sodium.backend.SecretStreamPull(self._key, prefix)
         self._key = b""
 
-    def open(
-        self, target: sodium.backend.Buffer, to: int, source: sodium.backend.Source, start: int, length: int
-    ) -> int:
-        return self._cipher.decrypt(target, to, source, start, length)
+    def open(self, target: sodium.backend.Buffer, source: sodium.backend.Buffer, at: int, length: int) -> int:
+        return self._cipher.decrypt(target, at, source, at, length)
 
     def update_key(self) -> None:
         pass  # the REKEY tag has done it

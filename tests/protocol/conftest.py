@@ -25,7 +25,9 @@ def backend(request: pytest.FixtureRequest) -> Iterator[ModuleType]:
     assert isinstance(module, ModuleType)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sodium, "backend", module)
-        patch.setattr(records, "_spare", [])  # buffers of the other backend are of another class
+        patch.setattr(
+            records, "_spare", {size: [] for size in records._spare}
+        )  # buffers of the other backend are of another class
         yield module
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from types import ModuleType
 
+    from securestream.protocol import sodium
     from securestream.protocol.codes import AlertCode
     from securestream.protocol.padding import PaddingPolicy
 
@@ -68,6 +69,13 @@ def flipped(data: bytes, bit: int) -> bytes:
     changed = bytearray(data)
     changed[bit // 8] ^= 1 << bit % 8
     return bytes(changed)
+
+
+def buffer_of(backend: ModuleType, data: bytes) -> sodium.backend.Buffer:
+    """A buffer of either backend that holds `data`."""
+    buffer: sodium.backend.Buffer = backend.Buffer(len(data))
+    buffer.view[:] = data
+    return buffer
 
 
 def cut(data: bytes, places: Iterable[int]) -> list[bytes]:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nacl.bindings import crypto_scalarmult, crypto_scalarmult_base
 
-from securestream.protocol import keys, messages
+from securestream.protocol import keys, messages, sodium
 from securestream.protocol.codes import AlertCode
 from securestream.protocol.errors import LocalProtocolError
 from securestream.protocol.handshake import (
@@ -428,16 +428,16 @@ class Multiplications:
         self.shared: list[tuple[bytes, bytes]] = []
         self.base = 0
 
-        def scalarmult(n: bytes, p: bytes) -> bytes:
+        def x25519(n: bytes, p: bytes) -> bytes | None:
             self.shared.append((n, p))
             return crypto_scalarmult(n, p)
 
-        def scalarmult_base(n: bytes) -> bytes:
+        def x25519_base(n: bytes) -> bytes:
             self.base += 1
             return crypto_scalarmult_base(n)
 
-        patch.setattr(keys, "crypto_scalarmult", scalarmult)
-        patch.setattr(keys, "crypto_scalarmult_base", scalarmult_base)
+        patch.setattr(sodium.backend, "x25519", x25519)
+        patch.setattr(sodium.backend, "x25519_base", x25519_base)
 
 
 @pytest.fixture

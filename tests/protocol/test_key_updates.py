@@ -92,6 +92,16 @@ def test_a_writer_updates_its_key_at_latest_after_so_many_records(
     assert types == [0, 0, 0, 0, 3, 0, 0, 0, 0, 3, 0, 0, 0, 0]
 
 
+def test_a_padded_update_in_front_of_a_padded_flush_of_one_record_has_room(
+    suite: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "UPDATE_AFTER_RECORDS", 3)
+    writer, reader = new_pair(suite, padding=FullRecords())
+    for n in range(8):
+        assert receive(reader, flush(writer, bytes([n]))) == bytes([n])
+    assert reader.key_updates == writer.key_updates == 3
+
+
 def test_control_records_count_and_are_preceded_by_the_update_that_is_due(
     suite: Suite, monkeypatch: pytest.MonkeyPatch
 ) -> None:

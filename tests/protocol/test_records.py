@@ -223,9 +223,9 @@ def test_feeding_or_ending_between_two_reads_loses_nothing(suite: Suite) -> None
     assert [*ends, reader.end] == [End.OPEN, End.CLOSED]
 
 
-def test_a_feed_larger_than_every_buffer_is_read_in_several_reads(suite: Suite) -> None:
+def test_more_records_than_are_opened_at_once_are_read_in_several_reads(suite: Suite) -> None:
     writer, reader = new_pair(suite)
-    content = content_of(2 * 2**20)
+    content = content_of(RECORDS_AT_ONCE * 2**14 + 2**20)
     reader.feed(flush(writer, content))
     reads = 0
     received = b""

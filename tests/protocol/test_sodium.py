@@ -14,7 +14,7 @@ from nacl.exceptions import UnavailableError
 from securestream import protocol
 from securestream.protocol import sodium, sodium_bindings, sodium_raw
 
-from .support import KEY, PROPERTY, flipped, loaded_again
+from .support import KEY, PROPERTY, buffer_of, flipped, loaded_again
 
 BACKENDS = (sodium_raw, sodium_bindings)
 
@@ -69,7 +69,7 @@ def test_either_backend_opens_the_secretstream_of_either(writer: ModuleType, rea
     pull = reader.SecretStreamPull(KEY, header)
     for message, ciphertext in zip(messages, sealed, strict=True):
         target = reader.Buffer(len(message))
-        assert pull.decrypt(target, 0, reader.Source(ciphertext), 0, len(ciphertext)) == 2
+        assert pull.decrypt(target, 0, buffer_of(reader, ciphertext), 0, len(ciphertext)) == 2
         assert bytes(target.view) == message
 
 
@@ -77,8 +77,8 @@ def test_a_forged_secretstream_message_gives_minus_one_and_the_genuine_one_still
     header, [sealed] = pushed(backend, [b"text"])
     pull, target = backend.SecretStreamPull(KEY, header), backend.Buffer(4)
     for bit in range(8 * len(sealed)):
-        assert pull.decrypt(target, 0, backend.Source(flipped(sealed, bit)), 0, len(sealed)) == -1
-    assert pull.decrypt(target, 0, backend.Source(sealed), 0, len(sealed)) == 0
+        assert pull.decrypt(target, 0, buffer_of(backend, flipped(sealed, bit)), 0, len(sealed)) == -1
+    assert pull.decrypt(target, 0, buffer_of(backend, sealed), 0, len(sealed)) == 0
     assert bytes(target.view) == b"text"
 
 
@@ -86,9 +86,9 @@ def test_a_forged_aegis_256_message_is_not_genuine(backend: ModuleType) -> None:
     sealed, target = aegis_sealed(backend, b"text", 7), backend.Buffer(4)
     cipher = backend.Aegis256(KEY)
     for bit in range(8 * len(sealed)):
-        assert not cipher.decrypt(target, 0, backend.Source(flipped(sealed, bit)), 0, len(sealed), 7)
-    assert not cipher.decrypt(target, 0, backend.Source(sealed), 0, len(sealed), 8)
-    assert cipher.decrypt(target, 0, backend.Source(sealed), 0, len(sealed), 7)
+        assert not cipher.decrypt(target, 0, buffer_of(backend, flipped(sealed, bit)), 0, len(sealed), 7)
+    assert not cipher.decrypt(target, 0, buffer_of(backend, sealed), 0, len(sealed), 8)
+    assert cipher.decrypt(target, 0, buffer_of(backend, sealed), 0, len(sealed), 7)
 
 
 def test_nothing_is_written_outside_the_place_that_was_named(backend: ModuleType) -> None:
@@ -100,14 +100,30 @@ def test_nothing_is_written_outside_the_place_that_was_named(backend: ModuleType
     assert bytes(buffer.view[46:]) == b"#" * 54
     target = backend.Buffer(20)
     target.view[:] = b"#" * 20
-    assert backend.Aegis256(KEY).decrypt(target, 8, backend.Source(bytes(buffer.view)), 10, 36, 0)
+    assert backend.Aegis256(KEY).decrypt(target, 8, buffer_of(backend, bytes(buffer.view)), 10, 36, 0)
     assert bytes(target.view) == b"#" * 8 + b"text" + b"#" * 8
 
 
-@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
-def test_a_source_may_be_any_kind_of_bytes(backend: ModuleType, kind: type[bytes | bytearray | memoryview]) -> None:
-    sealed, target = aegis_sealed(backend, b"text", 0), backend.Buffer(4)
-    assert backend.Aegis256(KEY).decrypt(target, 0, backend.Source(kind(sealed)), 0, len(sealed), 0)
+def test_a_place_outside_a_buffer_is_refused_and_not_written_to(backend: ModuleType) -> None:
+    small, large = backend.Buffer(30), backend.Buffer(100)
+    push = backend.SecretStreamPush(KEY)
+    pull = backend.SecretStreamPull(KEY, push.header)
+    with pytest.raises((IndexError, ValueError)):
+        backend.Aegis256(KEY).encrypt(small, 0, large, 0, 4, 0)
+    with pytest.raises((IndexError, ValueError)):
+        push.encrypt(small, 0, large, 0, 40, 0)
+    assert not backend.Aegis256(KEY).decrypt(large, 0, large, 0, 50, 0)
+    assert pull.decrypt(large, 0, small, 0, 30) == -1
+    assert bytes(small.view) == bytes(30)
+
+
+def test_the_raw_backend_refuses_to_read_beyond_a_buffer() -> None:
+    small, large = sodium_raw.Buffer(30), sodium_raw.Buffer(100)
+    push = sodium_raw.SecretStreamPush(KEY)
+    with pytest.raises(IndexError):
+        sodium_raw.Aegis256(KEY).decrypt(large, 0, small, 0, 50, 0)
+    with pytest.raises(IndexError):
+        sodium_raw.SecretStreamPull(KEY, push.header).decrypt(large, 0, small, 20, 20)
 
 
 def test_a_wiped_cipher_has_forgotten_its_key(backend: ModuleType) -> None:
@@ -119,14 +135,14 @@ def test_a_wiped_cipher_has_forgotten_its_key(backend: ModuleType) -> None:
     header, [sealed] = pushed(backend, [b"text"])
     pull = backend.SecretStreamPull(KEY, header)
     pull.wipe()
-    assert pull.decrypt(backend.Buffer(4), 0, backend.Source(sealed), 0, len(sealed)) == -1
+    assert pull.decrypt(backend.Buffer(4), 0, buffer_of(backend, sealed), 0, len(sealed)) == -1
 
     push, source, target = backend.SecretStreamPush(KEY), backend.Buffer(4), backend.Buffer(21)
     header = push.header
     push.wipe()
     push.encrypt(target, 0, source, 0, 4, 0)
     pull = backend.SecretStreamPull(KEY, header)
-    assert pull.decrypt(backend.Buffer(4), 0, backend.Source(bytes(target.view)), 0, 21) == -1
+    assert pull.decrypt(backend.Buffer(4), 0, buffer_of(backend, bytes(target.view)), 0, 21) == -1
 
 
 def test_wiping_does_not_change_the_callers_key(backend: ModuleType) -> None:

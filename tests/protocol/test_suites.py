@@ -24,7 +24,7 @@ from securestream.protocol.suites import (
     tag_and_type_agree,
 )
 
-from .support import KEY, PROPERTY, loaded_again
+from .support import KEY, PROPERTY, buffer_of, loaded_again
 
 pytestmark = pytest.mark.usefixtures("backend")
 
@@ -91,7 +91,7 @@ class Wire:
 
     def open(self, sealed: bytes) -> tuple[int, bytes]:
         target = sodium.backend.Buffer(len(sealed))
-        tag = self.opener.open(target, 0, sodium.backend.Source(sealed), 0, len(sealed))
+        tag = self.opener.open(target, buffer_of(sodium.backend, sealed), 0, len(sealed))
         return tag, bytes(target.view[: len(sealed) - self.opener.tag_size])
 
 
@@ -135,11 +135,11 @@ def test_aegis_256_runs_out_of_numbers_with_an_error_that_has_a_name() -> None:
     sealing._number = opening._number = 2**64 - 2
     buffer, target = sodium.backend.Buffer(36), sodium.backend.Buffer(36)
     sealing.seal(buffer, 0, 4, RecordType.DATA)
-    sealed = sodium.backend.Source(bytes(buffer.view))
-    assert opening.open(target, 0, sealed, 0, 36) == ANY_TYPE
+    sealed = buffer_of(sodium.backend, bytes(buffer.view))
+    assert opening.open(target, sealed, 0, 36) == ANY_TYPE
     with pytest.raises(KeyExhausted):
         sealing.seal(buffer, 0, 4, RecordType.DATA)
-    assert opening.open(target, 0, sealed, 0, 36) == FORGED
+    assert opening.open(target, sealed, 0, 36) == FORGED
 
 
 def test_a_wiped_opener_opens_nothing(suite: Suite) -> None:

@@ -1,0 +1,179 @@
+"""Who is measured: each a way to connect and to serve over loopback TCP, with mutual authentication where it has any.
+
+`receive_size` is what bulk transfers ask for at once: each contender's best.
+"""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import trio
+
+from ..protocol.keys import PrivateKey
+from ..protocol.suites import Suite
+from ..service.client import open_secure_tcp_stream
+from ..service.server import serve_secure_tcp
+from ..streams.config import ANYONE, ClientConfig, ServerConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    Handler = Callable[[trio.abc.Stream], Awaitable[None]]
+
+HOST = "127.0.0.1"
+BACKLOG = 4_096
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A name for the table, and how to make both ends. `folder` holds keys and certificates."""
+
+    name: str
+    title: str
+    connect: Callable[[int, Path], Awaitable[trio.abc.Stream]]
+    serve: Callable[[Handler, Path, trio.TaskStatus[int]], Awaitable[None]]
+    receive_size: int | None = None
+
+
+def make_keys(folder: Path) -> None:
+    """Keys and certificates for all contenders, once per benchmark."""
+    import trustme
+
+    for side in ("client", "server"):
+        (folder / f"{side}.key").write_bytes(bytes(PrivateKey.generate()))
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+    for side in ("client", "server"):
+        certificate = authority.issue_cert(HOST)
+        certificate.private_key_and_cert_chain_pem.write_to_path(str(folder / f"{side}.pem"))
+
+
+def _key(folder: Path, side: str) -> PrivateKey:
+    return PrivateKey((folder / f"{side}.key").read_bytes())
+
+
+async def _serve_tcp(handler: Handler, task_status: trio.TaskStatus[int]) -> None:
+    """Trio's TCP server; tells the port."""
+
+    async def run(stream: trio.SocketStream) -> None:
+        async with stream:
+            await handler(stream)
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(partial(trio.serve_tcp, run, 0, host=HOST, backlog=BACKLOG))
+        task_status.started(listeners[0].socket.getsockname()[1])
+
+
+# --- plain TCP --------------------------------------------------------------------------------------
+
+
+async def _connect_plain(port: int, folder: Path) -> trio.abc.Stream:
+    return await trio.open_tcp_stream(HOST, port)
+
+
+async def _serve_plain(handler: Handler, folder: Path, task_status: trio.TaskStatus[int]) -> None:
+    await _serve_tcp(handler, task_status)
+
+
+# --- TLS 1.3, both sides with a P-256 certificate ---------------------------------------------------
+
+_contexts: dict[str, ssl.SSLContext] = {}
+
+
+def _context(folder: Path, side: str) -> ssl.SSLContext:
+    if side not in _contexts:
+        purpose = ssl.Purpose.SERVER_AUTH if side == "client" else ssl.Purpose.CLIENT_AUTH
+        context = ssl.create_default_context(purpose, cafile=str(folder / "ca.pem"))
+        context.load_cert_chain(str(folder / f"{side}.pem"))
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        _contexts[side] = context
+    return _contexts[side]
+
+
+async def _connect_tls(port: int, folder: Path) -> trio.abc.Stream:
+    transport = await trio.open_tcp_stream(HOST, port)
+    stream = trio.SSLStream(transport, _context(folder, "client"), server_hostname=HOST)
+    await stream.do_handshake()
+    return stream
+
+
+async def _serve_tls(handler: Handler, folder: Path, task_status: trio.TaskStatus[int]) -> None:
+    async def over_tls(transport: trio.abc.Stream) -> None:
+        stream = trio.SSLStream(transport, _context(folder, "server"), server_side=True)
+        try:
+            await handler(stream)
+        finally:
+            await trio.aclose_forcefully(stream)
+
+    await _serve_tcp(over_tls, task_status)
+
+
+# --- this project -----------------------------------------------------------------------------------
+
+
+def _ours(suite: Suite, title: str) -> Contender:
+    configs: dict[str, ClientConfig] = {}
+
+    def client_config(folder: Path) -> ClientConfig:
+        if not configs:
+            server_key = _key(folder, "server").public_key
+            configs["client"] = ClientConfig(
+                key=_key(folder, "client"), server_key=server_key, suites=(suite,), handshake_timeout=60
+            )
+        return configs["client"]
+
+    async def connect(port: int, folder: Path) -> trio.abc.Stream:
+        return await open_secure_tcp_stream(HOST, port, client_config(folder))
+
+    async def serve(handler: Handler, folder: Path, task_status: trio.TaskStatus[int]) -> None:
+        config = ServerConfig(key=_key(folder, "server"), authorize=ANYONE, suites=(suite,), handshake_timeout=60)
+        async with trio.open_nursery() as nursery:
+            listeners = await nursery.start(
+                lambda task_status: serve_secure_tcp(
+                    handler, 0, config, host=HOST, backlog=BACKLOG, task_status=task_status
+                )
+            )
+            task_status.started(listeners[0].socket.getsockname()[1])
+
+    return Contender(suite.name.lower(), title, connect, serve)
+
+
+# --- PyPI's noiseprotocol ---------------------------------------------------------------------------
+
+
+def _noise(cipher: str, title: str) -> Contender:
+    async def connect(port: int, folder: Path) -> trio.abc.Stream:
+        from .noise_stream import NoiseStream
+
+        transport = await trio.open_tcp_stream(HOST, port)
+        return await NoiseStream.handshake(transport, cipher, bytes(_key(folder, "client")), initiator=True)
+
+    async def serve(handler: Handler, folder: Path, task_status: trio.TaskStatus[int]) -> None:
+        from .noise_stream import NoiseStream
+
+        key = bytes(_key(folder, "server"))
+
+        async def over_noise(transport: trio.abc.Stream) -> None:
+            await handler(await NoiseStream.handshake(transport, cipher, key, initiator=False))
+
+        await _serve_tcp(over_noise, task_status)
+
+    return Contender(f"noise_{cipher.lower()}", title, connect, serve)
+
+
+CONTENDERS = {
+    contender.name: contender
+    for contender in (
+        Contender("tcp", "Trio TCP, in clear", _connect_plain, _serve_plain, 2**18),
+        Contender("tls", "trio.SSLStream, TLS 1.3", _connect_tls, _serve_tls),
+        _noise("AESGCM", "noiseprotocol, AES-GCM"),
+        _noise("ChaChaPoly", "noiseprotocol, ChaChaPoly"),
+        _ours(Suite.AEGIS_256, "securestream, AEGIS-256"),
+        _ours(Suite.XCHACHA20_POLY1305, "securestream, XChaCha20"),
+    )
+}

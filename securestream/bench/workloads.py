@@ -1,0 +1,217 @@
+"""What is measured. Each workload is a handler for the server, and a client that gives one number."""
+
+from __future__ import annotations
+
+import resource
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import trio
+
+from ..streams.buffered import BufferedWriter
+from ..streams.secure import SecureStream
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    Connect = Callable[[], Awaitable[trio.abc.Stream]]
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much: `count` operations of `size` bytes, over `connections` connections."""
+
+    count: int
+    size: int = 0
+    connections: int = 1
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A name, what its number is, whether more is better, and the two ends."""
+
+    name: str
+    title: str
+    unit: str
+    more_is_better: bool
+    size: Size
+    smallest: Size
+    client: Callable[[Connect, Size], Awaitable[float]]
+    handler: Callable[[trio.abc.Stream, int | None], Awaitable[None]]
+
+
+# --- handlers ---------------------------------------------------------------------------------------
+
+
+async def echo(stream: trio.abc.Stream, receive_size: int | None) -> None:
+    """Sends back whatever comes."""
+    try:
+        while data := await stream.receive_some(receive_size):
+            await stream.send_all(data)
+        await stream.aclose()
+    except trio.BrokenResourceError:
+        pass  # this contender has no better end
+
+
+async def swallow(stream: trio.abc.Stream, receive_size: int | None) -> None:
+    """Receives 8 bytes that say how many follow, then those, then answers with one byte."""
+    start = b""
+    while len(start) < 8:
+        start += await stream.receive_some(receive_size)
+    left = int.from_bytes(start[:8], "little") - len(start) + 8
+    while left > 0:
+        left -= len(await stream.receive_some(receive_size))
+    await stream.send_all(b".")
+    while await stream.receive_some():
+        pass
+    await stream.aclose()
+
+
+# --- clients ----------------------------------------------------------------------------------------
+
+
+async def bulk(connect: Connect, size: Size) -> float:
+    """MB/s: `count` times send_all of `size` bytes, until the server has them all."""
+    stream = await connect()
+    data = bytes(size.size)
+    await stream.send_all((size.count * size.size).to_bytes(8, "little"))
+    start = time.perf_counter()
+    for _ in range(size.count):
+        await stream.send_all(data)
+    await stream.receive_some(1)
+    seconds = time.perf_counter() - start
+    await stream.aclose()
+    return size.count * size.size / seconds / 1e6
+
+
+async def buffered(connect: Connect, size: Size) -> float:
+    """MB/s: as `bulk`, through the buffered writer where there is one."""
+    stream = await connect()
+    if not isinstance(stream, SecureStream):
+        await stream.aclose()
+        return await bulk(connect, size)
+    data = bytes(size.size)
+    await stream.send_all((size.count * size.size).to_bytes(8, "little"))
+    start = time.perf_counter()
+    async with BufferedWriter(stream) as writer:
+        for _ in range(size.count):
+            await writer.write(data)
+    await stream.receive_some(1)
+    seconds = time.perf_counter() - start
+    await stream.aclose()
+    return size.count * size.size / seconds / 1e6
+
+
+async def handshakes(connect: Connect, size: Size) -> float:
+    """us: connect, handshake, one byte there and back, close; one after the other."""
+    start = time.perf_counter()
+    for _ in range(size.count):
+        stream = await connect()
+        await stream.send_all(b"x")
+        await stream.receive_some()
+        await stream.aclose()
+    return (time.perf_counter() - start) / size.count * 1e6
+
+
+async def round_trips(connect: Connect, size: Size) -> float:
+    """us: `size` bytes there and back."""
+    stream = await connect()
+    data = bytes(size.size)
+    start = time.perf_counter()
+    for _ in range(size.count):
+        await stream.send_all(data)
+        left = size.size
+        while left:
+            left -= len(await stream.receive_some())
+    seconds = time.perf_counter() - start
+    await stream.aclose()
+    return seconds / size.count * 1e6
+
+
+def resident_kib() -> int:
+    """This process's memory, in KiB."""
+    with open("/proc/self/statm", "rb") as file:
+        return int(file.read().split()[1]) * resource.getpagesize() // 1024
+
+
+async def idle(connect: Connect, size: Size) -> float:
+    """KiB a connection in this process, client and server side together, with nothing going on."""
+    streams = [await _used_once(connect) for _ in range(50)]
+    before = resident_kib()
+    streams += [await _used_once(connect) for _ in range(size.connections)]
+    after = resident_kib()
+    for stream in streams:
+        await trio.aclose_forcefully(stream)
+    return (after - before) / size.connections
+
+
+async def _used_once(connect: Connect) -> trio.abc.Stream:
+    stream = await connect()
+    await stream.send_all(b"x")
+    await stream.receive_some()
+    return stream
+
+
+async def many(connect: Connect, size: Size) -> float:
+    """MB/s, both ways: `connections` at once, each sending `count` times `size` bytes and getting them back."""
+    data = bytes(size.size)
+
+    async def one() -> None:
+        stream = await connect()
+        for _ in range(size.count):
+            await stream.send_all(data)
+            left = size.size
+            while left:
+                left -= len(await stream.receive_some())
+        await stream.aclose()
+
+    start = time.perf_counter()
+    async with trio.open_nursery() as nursery:
+        for _ in range(size.connections):
+            nursery.start_soon(one)
+    return 2 * size.connections * size.count * size.size / (time.perf_counter() - start) / 1e6
+
+
+WORKLOADS = {
+    workload.name: workload
+    for workload in (
+        Workload("bulk-64k", "bulk, 64 KiB sends", "MB/s", True, Size(8_000, 2**16), Size(4, 2**16), bulk, swallow),
+        Workload("bulk-1m", "bulk, 1 MiB sends", "MB/s", True, Size(500, 2**20), Size(2, 2**20), bulk, swallow),
+        Workload(
+            "bulk-1k", "1 KiB, one send_all each", "MB/s", True, Size(30_000, 2**10), Size(9, 2**10), bulk, swallow
+        ),
+        Workload(
+            "buffered-1k",
+            "1 KiB, buffered writer",
+            "MB/s",
+            True,
+            Size(200_000, 2**10),
+            Size(40, 2**10),
+            buffered,
+            swallow,
+        ),
+        Workload("handshake", "connect, handshake, echo, close", "us", False, Size(500), Size(3), handshakes, echo),
+        Workload("roundtrip", "64 B round trip", "us", False, Size(5_000, 64), Size(5, 64), round_trips, echo),
+        Workload("idle", "idle connection, client's side", "KiB", False, Size(1, 0, 1_000), Size(1, 0, 20), idle, echo),
+        Workload(
+            "many",
+            "2,000 connections, 1 KiB echoes",
+            "MB/s",
+            True,
+            Size(100, 2**10, 2_000),
+            Size(2, 2**10, 10),
+            many,
+            echo,
+        ),
+    )
+}
+
+# What `securestream bench NAME` runs.
+MODES = {
+    "bulk": ("bulk-64k", "bulk-1m", "bulk-1k", "buffered-1k"),
+    "handshake": ("handshake",),
+    "roundtrip": ("roundtrip",),
+    "idle": ("idle",),
+    "many": ("many",),
+}
