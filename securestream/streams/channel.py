@@ -4,6 +4,8 @@
 *To know what was sent*: when sending ends early, over a socket the unsent rest is known and kept, so that an
 alert can still follow it in order. Over any other stream it isn't known how much went out, and nothing can follow.
 
+*To count what goes through*, for statistics.
+
 `SocketChannel` is for `trio.SocketStream`, `StreamChannel` for every other stream. Both raise
 `trio.ClosedResourceError` where they were interrupted or closed, `trio.BrokenResourceError` where the
 connection is gone.
@@ -25,7 +27,7 @@ T = TypeVar("T")
 class StreamChannel:
     """Over any `trio.abc.Stream`."""
 
-    __slots__ = ("_receive_scope", "_send_scope", "stream")
+    __slots__ = ("_receive_scope", "_send_scope", "bytes_received", "bytes_sent", "stream")
 
     unsent: bytes | None = None  # never known
 
@@ -33,10 +35,13 @@ class StreamChannel:
         self.stream = stream
         self._send_scope: trio.CancelScope | None = None
         self._receive_scope: trio.CancelScope | None = None
+        self.bytes_sent = self.bytes_received = 0
 
     async def send(self, data: bytes | memoryview) -> None:
         with trio.CancelScope() as self._send_scope:
-            return await self.stream.send_all(data)
+            await self.stream.send_all(data)
+            self.bytes_sent += len(data)
+            return
         raise trio.ClosedResourceError("interrupted by another task")
 
     async def wait_writable(self) -> None:
@@ -46,7 +51,9 @@ class StreamChannel:
 
     async def receive(self, max_bytes: int) -> bytes | bytearray:
         with trio.CancelScope() as self._receive_scope:
-            return await self.stream.receive_some(max_bytes)
+            data = await self.stream.receive_some(max_bytes)
+            self.bytes_received += len(data)
+            return data
         raise trio.ClosedResourceError("interrupted by another task")
 
     async def send_eof(self) -> None:
@@ -69,33 +76,46 @@ class StreamChannel:
 class SocketChannel:
     """Over a `trio.SocketStream`: talks to the socket, so it knows what was sent."""
 
-    __slots__ = ("_socket", "stream", "unsent")
+    __slots__ = ("_interrupted", "_socket", "bytes_received", "bytes_sent", "stream", "unsent")
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self.stream = stream
         self._socket = stream.socket
+        self._interrupted = False
         self.unsent: bytes | None = b""
+        self.bytes_sent = self.bytes_received = 0
 
     async def send(self, data: bytes | memoryview) -> None:
+        self._interrupted = False
         sent = 0
         view = memoryview(data)
         try:
             while sent < len(view):
+                self._check_interrupted()
                 sent += await self._socket.send(view[sent:] if sent else view)
         except BaseException as exc:
             self.unsent = bytes(view[sent:])
             if isinstance(exc, OSError):
                 raise _stream_error(exc) from exc
             raise
+        finally:
+            self.bytes_sent += sent
+
+    def _check_interrupted(self) -> None:
+        # Between two writes nobody is blocked, so there is nobody to be woken.
+        if self._interrupted:
+            raise trio.ClosedResourceError("interrupted by another task")
 
     async def wait_writable(self) -> None:
         await _translated(self._socket.wait_writable)
 
     async def receive(self, max_bytes: int) -> bytes:
         try:
-            return await self._socket.recv(max_bytes)
+            data = await self._socket.recv(max_bytes)
         except OSError as exc:
             raise _stream_error(exc) from exc
+        self.bytes_received += len(data)
+        return data
 
     async def send_eof(self) -> None:
         await self.stream.send_eof()
@@ -105,7 +125,11 @@ class SocketChannel:
         if self._socket.fileno() >= 0:
             trio.lowlevel.notify_closing(self._socket.fileno())
 
-    interrupt_send = interrupt_send_between_writes = interrupt_receive
+    def interrupt_send(self) -> None:
+        self._interrupted = True
+        self.interrupt_receive()
+
+    interrupt_send_between_writes = interrupt_send
 
 
 Channel = StreamChannel | SocketChannel

@@ -27,7 +27,7 @@ class Peer:
     """
 
     public_key: PublicKey
-    credentials: bytes = b""
+    credentials: bytes = field(default=b"", repr=False)
     address: str = ""
     used_secret: bool = False
     transcript: bytes = field(default=b"", repr=False)
@@ -110,7 +110,7 @@ class ClientConfig:
     server_key: PublicKey | JudgeServer | None = None
     middlebox_key: PublicKey | None = None
     secret: SharedSecret | None = None
-    credentials: bytes | Credentials = b""
+    credentials: bytes | Credentials = field(default=b"", repr=False)
     suites: Sequence[Suite] = DEFAULT_SUITES
     padding: PaddingPolicy = field(default_factory=NoPadding)
     handshake_timeout: float = 6.0
@@ -124,10 +124,10 @@ class ClientConfig:
         _check_type("key", self.key, PrivateKey, optional=True)
         _check_type("middlebox_key", self.middlebox_key, PublicKey, optional=True)
         _check_type("secret", self.secret, SharedSecret, optional=True)
-        if isinstance(self.credentials, bytes) and len(self.credentials) > MAX_PAYLOAD:
-            raise ValueError(f"credentials have at most {MAX_PAYLOAD:,} bytes, not {len(self.credentials):,}")
-        _check_common(self.suites, self.handshake_timeout, self.close_timeout)
+        if not callable(self.credentials):
+            check_credentials(self.credentials)
         object.__setattr__(self, "suites", tuple(self.suites))
+        _check_common(self)
 
     @property
     def pinned_key(self) -> PublicKey | None:
@@ -167,13 +167,14 @@ class ServerConfig:
         _check_type("key", self.key, PrivateKey)
         if not callable(self.authorize):
             raise TypeError("authorize is an async callable, or ANYONE")
+        object.__setattr__(self, "suites", tuple(self.suites))
+        object.__setattr__(self, "secrets", tuple(self.secrets))
         for secret in self.secrets:
             _check_type("secrets", secret, SharedSecret)
         if self.require_secret and not self.secrets:
             raise ValueError("require_secret without secrets would refuse everybody")
-        _check_common(self.suites, self.handshake_timeout, self.close_timeout)
-        object.__setattr__(self, "suites", tuple(self.suites))
-        object.__setattr__(self, "secrets", tuple(self.secrets))
+        _check_type("limits", self.limits, Limits)
+        _check_common(self)
 
     @property
     def secret_policy(self) -> SecretPolicy:
@@ -189,8 +190,17 @@ def _check_type(name: str, value: object, wanted: type, *, optional: bool = Fals
     raise TypeError(f"{name} takes a {wanted.__name__}, not a {type(value).__name__}")
 
 
-def _check_common(suites: Sequence[Suite], handshake_timeout: float, close_timeout: float) -> None:
+def check_credentials(credentials: object) -> None:
+    """Raises `TypeError` and `ValueError` for what can't be shown to a server."""
+    _check_type("credentials", credentials, bytes)
+    if isinstance(credentials, bytes) and len(credentials) > MAX_PAYLOAD:
+        raise ValueError(f"credentials have at most {MAX_PAYLOAD:,} bytes, not {len(credentials):,}")
+
+
+def _check_common(config: ClientConfig | ServerConfig) -> None:
+    suites = config.suites
     if not suites or len(set(suites)) != len(suites) or not all(isinstance(suite, Suite) for suite in suites):
         raise ValueError("suites are at least one Suite, each once")
-    if not handshake_timeout > 0 or not close_timeout >= 0:
+    _check_type("padding", config.padding, PaddingPolicy)
+    if not config.handshake_timeout > 0 or not config.close_timeout >= 0:
         raise ValueError("timeouts are seconds, more than none")

@@ -63,7 +63,8 @@ if TYPE_CHECKING:
     from .channel import Channel
     from .config import Peer
 
-T_Stream = TypeVar("T_Stream", bound=trio.abc.Stream)
+# A stream over TCP is a stream over something, so a handler for any transport is one for TCP.
+T_co = TypeVar("T_co", bound=trio.abc.Stream, covariant=True)
 
 LINGER_BYTES = 2**20
 
@@ -77,9 +78,18 @@ class Half(enum.Enum):
     CLOSED = enum.auto()
 
 
+class Wire(enum.Enum):
+    """What has gone out, against what was asked for. CLOSE follows what is whole, and nothing else."""
+
+    WHOLE = enum.auto()
+    SHORT = enum.auto()  # a send ended early, after whole records: an alert may follow
+    TORN = enum.auto()  # perhaps in the middle of one: an alert may follow where the channel knows the rest
+
+
 @dataclass(frozen=True)
 class StreamStatistics:
-    """What went through a stream so far. Bytes are the application's; padding is counted apart."""
+    """What went through a stream so far. Bytes are the application's; padding is counted apart; wire bytes are
+    the transport's, those of the handshake included."""
 
     bytes_sent: int
     bytes_received: int
@@ -93,10 +103,10 @@ class StreamStatistics:
 
 
 @dataclass(frozen=True)
-class Parts(Generic[T_Stream]):
+class Parts(Generic[T_co]):
     """What a handshake hands over. Only `wrap.py` makes one, so only there can a stream come from."""
 
-    transport_stream: T_Stream
+    transport_stream: T_co
     channel: Channel
     peer: Peer
     session: Session
@@ -106,7 +116,7 @@ class Parts(Generic[T_Stream]):
 
 
 @final
-class SecureStream(trio.abc.HalfCloseableStream, Generic[T_Stream]):
+class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
     """An encrypted, authenticated stream to a peer that has proved its key.
 
     Made by `wrap_client`, `wrap_server` and what builds on them. A full `trio.abc.HalfCloseableStream`, and:
@@ -120,7 +130,7 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_Stream]):
     tells the peer with an alert; a clean end is sent by leaving it in order.
     """
 
-    def __init__(self, parts: Parts[T_Stream]) -> None:
+    def __init__(self, parts: Parts[T_co]) -> None:
         if not isinstance(parts, Parts):
             raise TypeError("a SecureStream is made by wrap_client() or wrap_server()")
         self.transport_stream = parts.transport_stream
@@ -135,12 +145,10 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_Stream]):
         self._closed = False
         self._failure: Callable[[], StreamError] | None = None  # why receiving is broken
         self._send_failure = ""  # why sending is broken, where the peer gave no reason
-        self._cut = False  # a send ended early: what was sealed may be incomplete, no CLOSE may follow
+        self._wire = Wire.WHOLE
         self._answer: Alert | None = None  # what aclose() sends in place of CLOSE
         self._plain = b""
         self._plain_at = 0
-        self._wire_received = 0
-        self._wire_sent = 0
         self._send_conflict = ConflictDetector("another task is sending on this SecureStream")
         self._receive_conflict = ConflictDetector("another task is receiving on this SecureStream")
         self._send_lock = trio.StrictFIFOLock()
@@ -231,20 +239,21 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_Stream]):
         return [wire]
 
     async def _transmit(self, batches: Iterable[bytes | memoryview]) -> None:
-        goes_on = self._sending
+        going_on, sealed = self._sending, iter(batches)
         try:
-            for batch in batches:
-                if self._sending is not goes_on:
-                    self._check(self._sending)
+            # Asked before the next batch is sealed: an alert's record has to follow the last one that was sent.
+            while self._sending is going_on and (batch := next(sealed, None)) is not None:
                 await self._channel.send(batch)
-                self._wire_sent += len(batch)
         except (trio.ClosedResourceError, trio.BrokenResourceError) as exc:
-            self._cut = True
+            self._wire = Wire.TORN
             await self._explain_failed_send(exc)
         except BaseException:
-            self._cut = True
+            self._wire = Wire.TORN
             self._break_sending("an earlier send on this stream was cut short")
             raise
+        if self._sending is not going_on:
+            self._wire = Wire.SHORT
+            self._check(self._sending)
 
     def _break_sending(self, why: str) -> None:
         if self._sending is not Half.CLOSED:
@@ -316,7 +325,6 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_Stream]):
             self._receiving = Half.CLOSED
             raise
         if data:
-            self._wire_received += len(data)
             self._reader.feed(data)
         else:
             self._reader.feed_eof()
@@ -423,7 +431,7 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_Stream]):
     async def _send_alert(self, alert: Alert) -> None:
         if self._sending in (Half.CLOSED, Half.ENDED):
             self._check(self._sending)
-        if self._reader.alert is not None or (self._sending is Half.BROKEN and self._channel.unsent is None):
+        if self._reader.alert is not None or not self._alert_may_follow():
             self._check_failure(Half.BROKEN)
         self._sending = self._receiving = Half.CLOSED
         self._answer = None
@@ -437,17 +445,27 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_Stream]):
         if scope.cancelled_caught:
             await trio.aclose_forcefully(self.transport_stream)
 
+    def _alert_may_follow(self) -> bool:
+        """Whether an ALERT can be the next record: not after CLOSE, and not where it isn't known what was sent."""
+        cut_cleanly = self._sending is Half.BROKEN and self._channel.unsent is not None
+        return (self._sending is Half.OPEN or cut_cleanly) and not self._writer.ended
+
     async def _send_last(self, record_type: RecordType, content: bytes) -> None:
         """The last record of this direction, after what was sealed before and not sent."""
+        await trio.lowlevel.checkpoint_if_cancelled()
         await _take(self._send_lock)
         try:
-            if self._cut and (record_type is RecordType.CLOSE or self._channel.unsent is None):
+            if not self._may_be_last(record_type):
                 return  # the peer is to see a truncated stream, which it is
             wire = (self._channel.unsent or b"") + self._writer.control(record_type, content)
             await self._channel.send(wire)
-            self._wire_sent += len(wire)
         finally:
             self._send_lock.release()
+
+    def _may_be_last(self, record_type: RecordType) -> bool:
+        if record_type is RecordType.CLOSE:
+            return self._wire is Wire.WHOLE
+        return self._wire is not Wire.TORN or self._channel.unsent is not None
 
     async def aclose(self) -> None:
         """Ends both directions and closes the transport, within `close_timeout` seconds.
@@ -477,8 +495,7 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_Stream]):
             self._wipe()
 
     def _last_record(self) -> tuple[RecordType, bytes] | None:
-        may_follow = self._sending is Half.OPEN or (self._sending is Half.BROKEN and self._channel.unsent is not None)
-        if self._answer is not None and may_follow:
+        if self._answer is not None and self._alert_may_follow():
             return RecordType.ALERT, self._answer.encode()
         if self._sending is Half.OPEN and self._receiving is not Half.BROKEN:
             return RecordType.CLOSE, b""
@@ -511,7 +528,7 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_Stream]):
         """Until the peer's end, the transport's, or 1 MiB."""
         left = LINGER_BYTES
         async with self._receive_lock:
-            while left > 0:
+            while left > 0 and not self._peer_has_ended():
                 try:
                     data = await self._channel.receive(READ_SIZE)
                 except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -519,15 +536,12 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_Stream]):
                 if not data:
                     return
                 left -= len(data)
-                if self._reader.end is End.OPEN:
-                    self._reader.feed(data)
-                    self._read_to_end()
-                if self._reader.end in (End.CLOSED, End.ALERTED):
-                    return
+                self._reader.feed(data)
 
-    def _read_to_end(self) -> None:
+    def _peer_has_ended(self) -> bool:
         while self._reader.has_more:
             self._reader.read()
+        return self._reader.end in (End.CLOSED, End.ALERTED)
 
     def _wipe(self) -> None:
         self._writer.wipe()
@@ -537,9 +551,11 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_Stream]):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Left in order: a clean end. Left by an exception: an alert. Left by cancellation: closed at once."""
-        if exc is not None:
-            await self._leave_with(exc)
-        await self.aclose()
+        try:
+            if exc is not None:
+                await self._leave_with(exc)
+        finally:
+            await self.aclose()
 
     async def _leave_with(self, exc: BaseException) -> None:
         alert = alert_for(exc, self)
@@ -560,8 +576,8 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_Stream]):
             records_sent=writer.records,
             records_received=reader.records,
             padding_sent=writer.padding_bytes,
-            wire_bytes_sent=self._wire_sent,
-            wire_bytes_received=self._wire_received,
+            wire_bytes_sent=self._channel.bytes_sent,
+            wire_bytes_received=self._channel.bytes_received,
             key_updates_sent=writer.key_updates,
             key_updates_received=reader.key_updates,
         )

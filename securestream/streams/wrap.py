@@ -19,7 +19,7 @@ from ..protocol.messages import FrameReader, Kind, decode_alert_body_untrusted, 
 from ..protocol.records import RecordReader, RecordWriter
 from ..protocol.suites import RecordType
 from .channel import Channel, address_of, channel_over
-from .config import ClientConfig, Peer, ServerConfig
+from .config import ClientConfig, Peer, ServerConfig, check_credentials
 from .errors import (
     AccessDenied,
     AuthorizationFailed,
@@ -183,7 +183,9 @@ async def _judge(config: ClientConfig, server_key: PublicKey) -> None:
 def _credentials(config: ClientConfig, handshake: ClientHandshake) -> bytes:
     if isinstance(config.credentials, bytes):
         return config.credentials
-    return config.credentials(CLIENT_SIGNS + handshake.handshake_hash + bytes(handshake.public_key))
+    credentials = config.credentials(CLIENT_SIGNS + handshake.handshake_hash + bytes(handshake.public_key))
+    check_credentials(credentials)
+    return credentials
 
 
 # --- the server -------------------------------------------------------------------------------------

@@ -188,6 +188,12 @@ def test_two_key_pairs_agree_on_one_secret() -> None:
     assert CLIENT_KEY.exchange(bytes(SERVER_KEY.public_key)) == SERVER_KEY.exchange(bytes(CLIENT_KEY.public_key))
 
 
+@pytest.mark.parametrize("size", [0, 31, 33])
+def test_an_exchange_takes_32_bytes(size: int) -> None:
+    with pytest.raises(ValueError, match=f"32 bytes, not {size}"):
+        CLIENT_KEY.exchange(b"\x05" * size)
+
+
 def test_the_psk_is_derived_as_the_protocol_says() -> None:
     assert SECRET.psk == hashlib.blake2b(bytes(SECRET), digest_size=32, person=b"securestream-psk").digest()
     assert SECRET.psk != bytes(SECRET)

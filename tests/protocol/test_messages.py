@@ -286,8 +286,14 @@ def test_a_route_opens_for_the_middlebox_and_for_no_other_key() -> None:
 
 def test_a_changed_route_does_not_open() -> None:
     route = seal_route(bytes(SERVER_KEY.public_key), SHARED, E_PUBLIC, R)
-    for bit in range(8 * len(route)):
-        assert open_route_untrusted(flipped(route, bit), SHARED, E_PUBLIC, R) is None
+    for changed in [
+        b"",
+        route[:15],
+        route[:-1],
+        route + b"\0",
+        *(flipped(route, bit) for bit in range(8 * len(route))),
+    ]:
+        assert open_route_untrusted(changed, SHARED, E_PUBLIC, R) is None
 
 
 @PROPERTY

@@ -28,6 +28,7 @@ class Exchange(TypedDict):
     shared: str
 
 
+@pytest.mark.usefixtures("backend")
 def test_x25519_gives_the_published_outputs_and_refuses_what_no_honest_program_has(vectors: Path) -> None:
     agreed = refused = 0
     groups: list[dict[str, list[Exchange]]] = json.loads((vectors / "wycheproof_x25519.json").read_text())["testGroups"]
@@ -67,6 +68,7 @@ def wycheproof(path: Path) -> list[Sealed]:
     return [vector for group in groups for vector in group["tests"]]
 
 
+@pytest.mark.usefixtures("backend")
 def test_chacha20_poly1305_seals_and_opens_as_published(vectors: Path) -> None:
     used = 0
     for vector in wycheproof(vectors / "wycheproof_chacha20_poly1305.json"):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from securestream.protocol.alerts import Alert, AlertCode
 from securestream.protocol.errors import LocalProtocolError
 from securestream.protocol.padding import FullRecords
-from securestream.protocol.records import BATCH, RECORDS_AT_ONCE, End, RecordReader, RecordWriter
+from securestream.protocol.records import BATCH, READ_SIZE, RECORDS_AT_ONCE, End, RecordReader, RecordWriter
 from securestream.protocol.suites import MAX_RECORD, RecordType, Suite
 
 from .support import (
@@ -197,6 +197,62 @@ def test_what_is_fed_before_all_has_been_read_is_kept(suite: Suite, places: list
     reader.feed_eof()
     assert received + drain(reader) == content
     assert reader.end is End.CLOSED
+
+
+@PROPERTY
+@given(places=st.lists(st.integers(0, 18_000), max_size=20), by_feed=st.lists(st.booleans(), max_size=21))
+def test_reading_into_the_readers_own_space_is_the_same_as_feeding(
+    suite: Suite, places: list[int], by_feed: list[bool]
+) -> None:
+    wire, content = conversation(suite)
+    reader, received = RecordReader(suite, KEY, expects_verdict=False), b""
+    for number, piece in enumerate(cut(wire, places)):
+        reader.space()  # a transport read that was cancelled: nothing came
+        if number < len(by_feed) and by_feed[number]:
+            reader.feed(piece)
+        else:
+            reader.space()[: len(piece)] = piece
+            reader.filled(len(piece))
+        received += drain(reader)
+    assert received == content
+    assert reader.end is End.CLOSED
+
+
+def test_the_readers_space_has_the_room_that_was_asked_for(suite: Suite) -> None:
+    writer, reader = new_pair(suite)
+    reader.feed(flush(writer, b"x" * 1_000)[:-1])
+    assert reader.read() == b""
+    assert len(reader.space()) >= READ_SIZE
+    for least in (1, 100_000, 10 * BATCH):
+        assert len(reader.space(least)) >= least
+
+
+def test_a_reader_at_its_end_may_be_given_space_and_reads_nothing(suite: Suite) -> None:
+    writer, reader = new_pair(suite)
+    receive(reader, writer.control(RecordType.CLOSE))
+    reader.space()[:5] = b"later"
+    reader.filled(5)
+    assert reader.read() == b""
+    assert not reader.has_more
+    assert reader.end is End.CLOSED
+
+
+def test_buffers_are_used_again_by_other_streams_and_never_by_two_at_once(suite: Suite) -> None:
+    pairs = [new_pair(suite) for _ in range(12)]
+    contents = [bytes([n]) * (3 * BATCH) for n in range(12)]
+    flushes = [iter(writer.data(memoryview(content))) for (writer, _), content in zip(pairs, contents, strict=True)]
+    received = [b""] * 12
+    for _ in range(6):
+        batches = [next(batch, memoryview(b"")) for batch in flushes]
+        for n, ((_, reader), batch) in enumerate(zip(pairs, batches, strict=True)):
+            if batch:
+                reader.feed(bytes(batch[:-10]))
+                received[n] += drain(reader)
+        for n, ((_, reader), batch) in enumerate(zip(pairs, batches, strict=True)):
+            if batch:
+                reader.feed(bytes(batch[-10:]))
+                received[n] += drain(reader)
+    assert received == contents
 
 
 def test_one_read_opens_a_bounded_number_of_records(suite: Suite) -> None:

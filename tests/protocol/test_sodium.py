@@ -13,6 +13,7 @@ from nacl.exceptions import UnavailableError
 
 from securestream import protocol
 from securestream.protocol import sodium, sodium_bindings, sodium_raw
+from securestream.protocol.keys import LOW_ORDER
 
 from .support import KEY, PROPERTY, buffer_of, flipped, loaded_again
 
@@ -45,6 +46,36 @@ def test_both_backends_seal_aegis_256_to_the_same_bytes(message: bytes, number: 
     assert first == second
     nonce = number.to_bytes(8, "little") + bytes(24)
     assert first == bindings.crypto_aead_aegis256_encrypt(message, None, nonce, KEY)
+
+
+@PROPERTY
+@given(st.binary(max_size=300), st.binary(max_size=80), st.binary(min_size=12, max_size=12))
+def test_both_backends_seal_chacha20_poly1305_to_the_same_bytes(message: bytes, ad: bytes, nonce: bytes) -> None:
+    first, second = (backend.chachapoly_encrypt(KEY, nonce, ad, message) for backend in BACKENDS)
+    assert first == second == bindings.crypto_aead_chacha20poly1305_ietf_encrypt(message, ad, nonce, KEY)
+    assert all(backend.chachapoly_decrypt(KEY, nonce, ad, first) == message for backend in BACKENDS)
+
+
+def test_forged_chacha20_poly1305_is_none(backend: ModuleType) -> None:
+    sealed = backend.chachapoly_encrypt(KEY, bytes(12), b"ad", b"text")
+    for bit in range(8 * len(sealed)):
+        assert backend.chachapoly_decrypt(KEY, bytes(12), b"ad", flipped(sealed, bit)) is None
+    assert backend.chachapoly_decrypt(KEY, bytes(12), b"da", sealed) is None
+    assert backend.chachapoly_decrypt(KEY, bytes(12), b"ad", bytes(16)) is None
+
+
+@PROPERTY
+@given(st.binary(min_size=32, max_size=32), st.binary(min_size=32, max_size=32))
+def test_both_backends_agree_on_x25519(private: bytes, public: bytes) -> None:
+    first, second = (backend.x25519(private, public) for backend in BACKENDS)
+    assert first == second
+    first, second = (backend.x25519_base(private) for backend in BACKENDS)
+    assert first == second
+
+
+@pytest.mark.parametrize("point", sorted(LOW_ORDER), ids=lambda point: point[:4].hex())
+def test_x25519_with_a_point_of_low_order_is_none(backend: ModuleType, point: bytes) -> None:
+    assert backend.x25519(KEY, point) is None
 
 
 def test_both_backends_seal_secretstream_to_the_same_bytes() -> None:

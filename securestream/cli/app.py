@@ -1,0 +1,93 @@
+"""The table of commands. A command is imported when it is used, and its errors are one line each."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+import click
+
+from .. import __version__
+from ..streams.secure import leaves
+from .common import complain, reason
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# Each command's module. Its function has the command's name, with _ for -.
+_COMMANDS = {
+    "keygen": "keys",
+    "pubkey": "keys",
+    "echo": "echo",
+    "connect": "connect",
+    "demo": "demo",
+    "demo-server": "demo_server",
+    "bench": "bench",
+}
+
+_EXAMPLES = """\b
+Examples:
+  securestream demo
+  securestream keygen -o server.key
+  securestream echo --key server.key --listen 127.0.0.1:9222 --allow-anyone
+  securestream connect 127.0.0.1:9222 \\
+      --server-key "$(securestream pubkey server.key)"
+"""
+
+
+class _App(click.Group):
+    """Imports a command when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = import_module(f".{_COMMANDS[cmd_name]}", __package__)
+        command = getattr(module, cmd_name.replace("-", "_"))
+        return command if isinstance(command, click.Command) else None
+
+
+def run(args: Sequence[str]) -> int:
+    """One command line; its exit status. A command returns its own, or None for 0."""
+    try:
+        status = securestream.main(args, prog_name="securestream", standalone_mode=False)
+    except Exception as exc:  # noqa: BLE001  what is no error of the input is raised again
+        return _report(leaves(exc)[0])
+    return status if isinstance(status, int) else 0
+
+
+def _report(exc: BaseException) -> int:
+    """Says what went wrong; the exit status. Raises `exc` where it is a fault of this program."""
+    if isinstance(exc, click.UsageError):
+        complain(exc.format_message() + _where_to_look(exc))
+    elif isinstance(exc, click.ClickException):
+        if exc.message:
+            complain(exc.message)
+    elif isinstance(exc, click.Abort):
+        return 130
+    elif isinstance(exc, OSError):
+        complain(reason(exc))
+        return 1
+    else:
+        raise exc
+    return exc.exit_code
+
+
+def _where_to_look(exc: click.UsageError) -> str:
+    return f" (see: {exc.ctx.command_path} --help)" if exc.ctx else ""
+
+
+@click.group(cls=_App, epilog=_EXAMPLES, invoke_without_command=True)
+@click.version_option(__version__, message="%(prog)s %(version)s")
+@click.pass_context
+def securestream(ctx: click.Context) -> int:
+    """Secure streams between two programs that know each other's public keys.
+
+    No certificates, no authority: a key pair on each side, and each knows the other's public key.
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help(), err=True)
+        return 2
+    return 0

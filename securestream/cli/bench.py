@@ -1,0 +1,106 @@
+"""`securestream bench`: this project beside plain Trio TCP, trio.SSLStream and noiseprotocol."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+import trio
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from ..bench import report
+from ..bench.contenders import CONTENDERS, make_keys
+from ..bench.run import Result, machine, plan, run
+from ..bench.workloads import MODES, WORKLOADS
+
+_EXAMPLES = """\b
+Examples:
+  securestream bench                        everything, about ten minutes
+  securestream bench bulk --rounds 5
+  securestream bench handshake --json figures.json --plot figures.png
+"""
+
+
+@click.command(epilog=_EXAMPLES)
+@click.argument("mode", type=click.Choice(["all", *MODES]), default="all")
+@click.option("--rounds", type=click.IntRange(1, 99), default=3, show_default=True, help="How often each is measured.")
+@click.option(
+    "--only", metavar="NAME", multiple=True, type=click.Choice(list(CONTENDERS)), help="Leave the others out."
+)
+@click.option("--smallest", is_flag=True, help="As little as possible: to see that it works, not how fast.")
+@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures here.")
+@click.option("--plot", "plot_file", type=click.Path(dir_okay=False, path_type=Path), help="Draw a chart (.png, .svg).")
+@click.option(
+    "--markdown", "markdown_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the table here."
+)
+def bench(
+    mode: str,
+    rounds: int,
+    only: tuple[str, ...],
+    smallest: bool,
+    json_file: Path | None,
+    plot_file: Path | None,
+    markdown_file: Path | None,
+) -> None:
+    """Measures this project beside plain Trio TCP, trio.SSLStream (TLS 1.3, mutual P-256) and PyPI's noiseprotocol.
+
+    Each figure comes from two fresh processes on loopback. Within a round all take turns, so that a slow moment of the
+    machine hits everybody; compare ratios, not figures from different runs.
+    """
+    _require_extra(plot_file)
+    workloads = list(WORKLOADS) if mode == "all" else list(MODES[mode])
+    contenders = list(only) or list(CONTENDERS)
+    results = _measure(workloads, contenders, rounds, smallest=smallest)
+    _show(results)
+    if json_file is not None:
+        json_file.write_text(report.as_json(results, machine()), encoding="utf-8")
+    if markdown_file is not None:
+        markdown_file.write_text(report.markdown(results, machine(), rounds), encoding="utf-8")
+    if plot_file is not None:
+        report.plot(results, plot_file)
+
+
+def _require_extra(plot_file: Path | None) -> None:
+    wanted = ["trustme", "noise", *(["matplotlib"] if plot_file else [])]
+    missing = [name for name in wanted if importlib.util.find_spec(name) is None]
+    if missing:
+        raise click.ClickException(f"{', '.join(missing)} not installed: pip install 'securestream[bench]'")
+
+
+def _measure(workloads: list[str], contenders: list[str], rounds: int, *, smallest: bool) -> list[Result]:
+    columns = (TextColumn("{task.description:<45}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    console = Console(stderr=True)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Progress(*columns, console=console, disable=not console.is_terminal) as progress,
+    ):
+        make_keys(Path(folder))
+        task = progress.add_task("", total=len(list(plan(workloads, contenders, rounds))))
+
+        def show(workload: str, contender: str) -> None:
+            progress.update(task, description=f"{workload}: {CONTENDERS[contender].title}", advance=1)
+
+        return trio.run(lambda: run(workloads, contenders, rounds, Path(folder), smallest=smallest, progress=show))
+
+
+def _show(results: list[Result]) -> None:
+    console = Console()
+    title, table = "", Table()
+    for group, cells in report.rows(results):
+        if group != title:
+            if title:
+                console.print(table)
+            title, table = group, Table(title=group, title_justify="left", min_width=72)
+            for number, column in enumerate(report.COLUMNS):
+                table.add_column(column, justify="right" if number else "left")
+        table.add_row(*cells)
+    console.print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(bench())

@@ -1,0 +1,159 @@
+"""What the commands share: how arguments are read, how errors are worded, how signals end a command."""
+
+from __future__ import annotations
+
+import re
+import signal
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+import click
+import trio
+
+from ..protocol.alerts import AlertCode, printable
+from ..protocol.keys import PublicKey
+from ..streams.errors import HandshakeRefused, HandshakeTimeout, HandshakeTruncated, StreamError, TruncatedStream
+from ..trust.keyfile import KeyFileError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+T = TypeVar("T")
+
+# --- arguments --------------------------------------------------------------------------------------
+
+
+class Address(NamedTuple):
+    """Where to listen or to connect."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+_ADDRESS = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<host>[^:\[\]\s]+)):(?P<port>[0-9]{1,5})")
+
+
+def address(text: str) -> Address:
+    """HOST:PORT, an IPv6 address in brackets. For click: raises `click.BadParameter`."""
+    match = _ADDRESS.fullmatch(text)
+    if match is None:
+        raise click.BadParameter("it is HOST:PORT, as 127.0.0.1:9222, db.example:9222 or [::1]:9222")
+    port = int(match["port"])
+    if port > 65_535:
+        raise click.BadParameter(f"a port is a number up to 65535, not {port}")
+    return Address(match["v6"] or match["host"], port)
+
+
+def public_key(text: str) -> PublicKey:
+    """44 characters of base64. For click: raises `click.BadParameter`, and does not repeat what was given."""
+    try:
+        return PublicKey.from_text(text)
+    except ValueError as exc:
+        raise click.BadParameter(str(exc)) from None
+
+
+def load(read: Callable[[str], T], path: str) -> T:
+    """What `read` finds in the file. Raises `BadFile`."""
+    try:
+        return read(path)
+    except KeyFileError as exc:
+        raise BadFile(str(exc)) from None
+    except OSError as exc:
+        raise BadFile(reason(exc)) from None
+
+
+# --- errors -----------------------------------------------------------------------------------------
+
+
+class Failure(click.ClickException):
+    """What was to be done could not be done."""
+
+    exit_code = 1
+
+
+class BadFile(click.ClickException):
+    """A file given on the command line can't be used."""
+
+    exit_code = 2
+
+
+class AlertReceived(click.ClickException):
+    """The peer ended the stream with an alert."""
+
+    exit_code = 3
+
+
+class NobodyReads(click.ClickException):
+    """Whoever read standard output has left: nothing to say, and the status of what a SIGPIPE ended."""
+
+    exit_code = 128 + signal.SIGPIPE
+
+    def __init__(self) -> None:
+        super().__init__("")
+
+
+_SECRET = re.compile(r"(ss-(?:secret|shared):)[^\s']*")
+
+
+def complain(message: str) -> None:
+    """One line on standard error. Whatever is in `message` can't steer the terminal; secrets that somebody
+    put into the command line are not repeated."""
+    shown = _SECRET.sub(r"\1(hidden)", printable(message))
+    click.echo(f"securestream: {shown}", err=True)
+
+
+def reason(exc: OSError) -> str:
+    """An `OSError` in words: its file, and what the system said."""
+    text = exc.strerror or str(exc)
+    return text if exc.filename is None else f"{exc.filename}: {text}"
+
+
+def explain(exc: StreamError, *, has_key: bool = True) -> str:
+    """What a person is told of a failed handshake or stream: what happened, and what can be done."""
+    return f"{exc}{_advice(exc, has_key=has_key)}"
+
+
+def _advice(exc: StreamError, *, has_key: bool) -> str:
+    if isinstance(exc, HandshakeRefused):
+        if exc.alert.code != AlertCode.ACCESS_DENIED:
+            return ""
+        return (
+            "; its operator can allow this key" if has_key else "; without --key FILE a client is nobody in particular"
+        )
+    if isinstance(exc, HandshakeTimeout | HandshakeTruncated):
+        return "; is a securestream server listening there?"
+    if isinstance(exc, TruncatedStream):
+        return "; what came before is genuine, and not all"
+    return ""
+
+
+# --- signals ----------------------------------------------------------------------------------------
+
+
+def ending_signals() -> list[signal.Signals]:
+    """SIGTERM, and SIGINT unless whoever started this process wants it ignored, as shells do in the background."""
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    return [signal.SIGTERM] if ignored else [signal.SIGTERM, signal.SIGINT]
+
+
+def run(work: Callable[[], Awaitable[None]]) -> int:
+    """Runs `work` to its end, or cancels it at a signal. The exit status: 0, or 128 and the signal's number."""
+    return trio.run(_until_signal, work)
+
+
+async def _until_signal(work: Callable[[], Awaitable[None]]) -> int:
+    caught: list[int] = []
+
+    async def watch() -> None:
+        async for number in arrived:
+            caught.append(number)
+            nursery.cancel_scope.cancel()
+
+    with trio.open_signal_receiver(*ending_signals()) as arrived:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch)
+            await work()
+            nursery.cancel_scope.cancel()
+    return 128 + caught[0] if caught else 0

@@ -1,0 +1,140 @@
+"""`securestream connect`: standard input to a server, the server to standard output."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from typing import TYPE_CHECKING
+
+import click
+import trio
+
+from ..service.client import open_secure_tcp_stream
+from ..streams.config import ClientConfig
+from ..streams.errors import HandshakeError, PeerAlert, StreamError
+from ..streams.secure import leaves
+from ..trust.keyfile import STANDARD_INPUT, read_key_file, read_secret_file
+from .common import Address, AlertReceived, Failure, NobodyReads, address, explain, load, public_key, reason, run
+from .stdio import STDIN, STDOUT, read_some, write_all
+
+if TYPE_CHECKING:
+    from ..protocol.keys import PublicKey
+    from ..streams.secure import SecureStream
+
+    Stream = SecureStream[trio.SocketStream]
+
+_CONNECT_SECONDS = 30
+_RECORDS_AT_ONCE = 8
+
+_EXAMPLES = """\b
+Examples:
+  securestream connect 127.0.0.1:9222 --key client.key \\
+      --server-key 6HvG2FFNFIifEjaAfryurGtr+ucaNgHfSSfgQUi5MHM=
+  securestream connect '[::1]:9222' --server-key "$(cat server.pub)" \\
+      --key client.key < question > answer
+\b
+Exit status:
+  0      all was sent, and the server ended its answer in order
+  1      no connection, a failed handshake, or a stream cut short
+  2      wrong usage, or a key file that can't be used
+  3      the server ended the stream with an alert; it is on standard error
+  128+N  ended by signal N, as 130 by Ctrl-C
+"""
+
+
+@click.command(epilog=_EXAMPLES)
+@click.argument("where", metavar="HOST:PORT", type=address)
+@click.option("--server-key", required=True, metavar="PUBKEY", type=public_key, help="The server's public key.")
+@click.option("--key", metavar="FILE", help="This client's private key. Without: a fresh one, for once.")
+@click.option("--secret-file", metavar="FILE", help="The shared secret, for servers that demand one.")
+def connect(where: Address, server_key: PublicKey, key: str | None, secret_file: str | None) -> int:
+    """Connects a terminal or a pipe to a server.
+
+    Standard input is sent, and what comes goes to standard output. The end of standard input ends the sending direction only; the answer may still go on. Secrets are read from
+    files: a command line can be seen by every user of the machine.
+    """
+    if STANDARD_INPUT in (key, secret_file):
+        raise click.UsageError(
+            "standard input is what is sent: put the secret into a file", click.get_current_context()
+        )
+    config = ClientConfig(
+        server_key=server_key,
+        key=load(read_key_file, key) if key is not None else None,
+        secret=load(read_secret_file, secret_file) if secret_file is not None else None,
+    )
+    return run(lambda: _converse(where, config))
+
+
+async def _converse(where: Address, config: ClientConfig) -> None:
+    try:
+        async with await _open(where, config) as stream:
+            await _Exchange(stream).run()
+    except Exception as exc:
+        raise _worded(leaves(exc)[0], config) from exc
+
+
+async def _open(where: Address, config: ClientConfig) -> Stream:
+    """Raises `Failure` where there is no connection, and what a failed handshake raises."""
+    try:
+        with trio.fail_after(_CONNECT_SECONDS):
+            return await open_secure_tcp_stream(where.host, where.port, config)
+    except trio.TooSlowError:
+        raise Failure(f"no connection to {where} within {_CONNECT_SECONDS} s: is the address right?") from None
+    except socket.gaierror as exc:
+        raise Failure(f"{where.host}: {reason(exc)}; is the name spelled right?") from None
+    except OSError as exc:
+        causes = {reason(leaf) for leaf in leaves(exc.__cause__ or exc) if isinstance(leaf, OSError)}
+        text = ", ".join(sorted(causes)) or str(exc)
+        raise Failure(f"can't connect to {where}: {text}; is the server running, and the address right?") from None
+
+
+def _worded(exc: BaseException, config: ClientConfig) -> BaseException:
+    """What a person is told, and with which exit status."""
+    if isinstance(exc, BrokenPipeError):
+        return NobodyReads()
+    if isinstance(exc, StreamError):
+        message = explain(exc, has_key=config.key is not None)
+        alerted = isinstance(exc, PeerAlert) and not isinstance(exc, HandshakeError)
+        return AlertReceived(message) if alerted else Failure(message)
+    return exc
+
+
+class _Exchange:
+    """Both directions at once, until both have ended, or until the peer takes no more."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._taken = True  # whether all that was read from standard input was sent
+        self._still_sending = trio.CancelScope()
+
+    async def run(self) -> None:
+        """Raises what receiving raises, `OSError` of standard input and output, and `Failure` where the peer
+        ended in order and left input behind."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._send_input)
+            async for chunk in self._stream:
+                await write_all(STDOUT, chunk)
+            with self._still_sending:
+                await self._until_peer_is_gone()
+            nursery.cancel_scope.cancel()
+        if not self._taken:
+            raise Failure("the server closed the connection before it had taken all of the input")
+
+    async def _send_input(self) -> None:
+        size = _RECORDS_AT_ONCE * self._stream.record_capacity
+        try:
+            while data := await read_some(STDIN, size):
+                self._taken = False
+                await self._stream.send_all(data)
+                self._taken = True
+            await self._stream.send_eof()
+        except trio.BrokenResourceError:
+            self._taken = False  # why is read where it can be told from an end in order: by receiving
+        self._still_sending.cancel()
+
+    async def _until_peer_is_gone(self) -> None:
+        """The peer has ended its direction and may still be reading this one. Once it closes the connection
+        it isn't, and nobody needs to wait for a person at an idle terminal."""
+        with contextlib.suppress(trio.BrokenResourceError):
+            while await self._stream.transport_stream.receive_some(4_096):
+                pass

@@ -1,0 +1,371 @@
+"""What the tests of the streams share: configurations, transports, and a peer that is moved by hand."""
+
+from __future__ import annotations
+
+import os
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import pytest
+import trio
+import trio.testing
+
+import securestream as ss
+from securestream.protocol.handshake import ClientHandshake, ServerHandshake
+from securestream.protocol.messages import FrameReader, Kind
+from securestream.protocol.records import End, RecordReader, RecordWriter
+from securestream.protocol.suites import RecordType
+from securestream.testing import secure_stream_pair
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+T = TypeVar("T")
+T_Stream = TypeVar("T_Stream", bound=trio.abc.Stream)
+Configs = tuple[ss.ClientConfig, ss.ServerConfig]
+Pair = tuple[ss.SecureStream[T_Stream], ss.SecureStream[T_Stream]]
+Transports = tuple[trio.abc.Stream, trio.abc.Stream]
+
+# Much longer than anything here takes, on any machine: only a hang gets there.
+PATIENCE = 60
+
+# More than sockets and their peers' buffers take, so that a send of it blocks until somebody receives.
+TOO_MUCH = 2**24
+
+
+def matching_configs(suite: ss.Suite | None = None, *, close_timeout: float = 1) -> Configs:
+    """A client and a server with fresh keys that know each other, with one suite or all."""
+    server_key, client_key = ss.PrivateKey.generate(), ss.PrivateKey.generate()
+    suites = tuple(ss.Suite) if suite is None else (suite,)
+    return (
+        ss.ClientConfig(key=client_key, server_key=server_key.public_key, suites=suites, close_timeout=close_timeout),
+        ss.ServerConfig(
+            key=server_key,
+            authorize=ss.AuthorizedPeers([client_key.public_key]),
+            suites=suites,
+            close_timeout=close_timeout,
+        ),
+    )
+
+
+# --- transports -------------------------------------------------------------------------------------
+
+
+HalfCloseablePair = tuple[trio.abc.HalfCloseableStream, trio.abc.HalfCloseableStream]
+
+
+async def memory_pair() -> HalfCloseablePair:
+    """Takes everything at once, and tells nobody how much it has sent."""
+    return trio.testing.memory_stream_pair()
+
+
+async def lockstep_pair() -> HalfCloseablePair:
+    """Takes nothing before somebody receives it."""
+    return trio.testing.lockstep_stream_pair()
+
+
+async def socket_pair() -> tuple[trio.SocketStream, trio.SocketStream]:
+    """Two sockets without a network between them: what one sends is there for the other at once, so that a
+    clock that jumps is safe with them."""
+    near, far = trio.socket.socketpair()
+    return _remembered(trio.SocketStream(near), trio.SocketStream(far))
+
+
+async def small_socket_pair() -> tuple[trio.SocketStream, trio.SocketStream]:
+    """Sockets that take a few small records and then no more."""
+    near, far = await socket_pair()
+    near.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_SNDBUF, 4_096)
+    return near, far
+
+
+async def tcp_pair() -> tuple[trio.SocketStream, trio.SocketStream]:
+    """Real TCP, with its resets."""
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with listeners[0] as listener:
+        near = await trio.testing.open_stream_to_socket_listener(listener)
+        return _remembered(near, await listener.accept())
+
+
+_made: list[trio.SocketStream] = []
+
+
+def _remembered(*streams: trio.SocketStream) -> tuple[trio.SocketStream, trio.SocketStream]:
+    _made.extend(streams)
+    near, far = streams
+    return near, far
+
+
+def close_sockets() -> None:
+    """Closes what a test has left open."""
+    for stream in _made:
+        if (descriptor := stream.socket.detach()) >= 0:
+            os.close(descriptor)
+    _made.clear()
+
+
+async def secure_pair(make: Callable[[], Awaitable[Transports]], configs: Configs) -> Pair[trio.abc.Stream]:
+    """`(client, server)` over transports of that kind."""
+    return await secure_stream_pair(await make(), configs)
+
+
+async def stuffed_pair(configs: Configs) -> tuple[Pair[trio.SocketStream], bytes]:
+    """`(client, server)` over sockets, and what the client has sent: whole records, and not a byte more can
+    leave it before the server receives."""
+    probe, held = await secure_stream_pair(await small_socket_pair(), configs)
+    count, full = 0, False
+    while not full:
+        with trio.move_on_after(1) as scope:
+            await probe.send_all(b"x")
+            count += 1
+        full = scope.cancelled_caught
+    for end in (probe, held):
+        await trio.aclose_forcefully(end)
+    near, far = await secure_stream_pair(await small_socket_pair(), configs)
+    for _ in range(count):
+        await near.send_all(b"x")
+    return (near, far), b"x" * count
+
+
+class Tap(trio.abc.HalfCloseableStream):
+    """A transport that remembers what went out through it, and what was asked of it."""
+
+    def __init__(self, inner: trio.abc.HalfCloseableStream) -> None:
+        self.inner = inner
+        self.sends: list[bytes] = []
+        self.receives = 0
+
+    @property
+    def sent(self) -> bytes:
+        return b"".join(self.sends)
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        self.sends.append(bytes(data))
+        await self.inner.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self.inner.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        self.receives += 1
+        return await self.inner.receive_some(max_bytes)
+
+    async def send_eof(self) -> None:
+        await self.inner.send_eof()
+
+    async def aclose(self) -> None:
+        await self.inner.aclose()
+
+
+async def tapped_pair(configs: Configs) -> tuple[ss.SecureStream[Tap], ss.SecureStream[Tap], Tap]:
+    """`(client, server)` over memory, and the tap at the client."""
+    near, far = await memory_pair()
+    tap = Tap(near)
+    client, server = await secure_stream_pair((tap, Tap(far)), configs)
+    return client, server, tap
+
+
+class WithoutHalfClose(trio.abc.Stream):
+    """A transport as TLS is: it can end both directions or none."""
+
+    def __init__(self, inner: trio.abc.Stream) -> None:
+        self._inner = inner
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._inner.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._inner.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self._inner.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+def record_lengths(wire: bytes | bytearray) -> list[int]:
+    """The lengths of the records that lie one behind the other in `wire`."""
+    lengths = []
+    while wire:
+        length = int.from_bytes(wire[:2], "little")
+        assert len(wire) >= length, "the last record is incomplete"
+        lengths.append(length)
+        wire = wire[length:]
+    return lengths
+
+
+# --- both ends --------------------------------------------------------------------------------------
+
+
+async def receive_all(stream: trio.abc.ReceiveStream) -> bytes:
+    """Everything up to the end."""
+    return b"".join([bytes(chunk) async for chunk in stream])
+
+
+async def receive_until_error(stream: ss.SecureStream[T_Stream]) -> tuple[bytes, ss.StreamError]:
+    """What is delivered, and the error that comes in place of an end."""
+    received = b""
+    with pytest.raises(ss.StreamError) as caught:
+        while chunk := await stream.receive_some():
+            received += chunk
+    return received, caught.value
+
+
+async def failure_of(operation: Awaitable[object], kind: type[T]) -> T:
+    """The exception of that kind, exactly, that `operation` raises."""
+    try:
+        await operation
+    except BaseException as exc:
+        if type(exc) is kind:
+            return exc
+        raise
+    pytest.fail(f"nothing was raised, {kind} was expected")
+
+
+async def handshake_outcomes(
+    transports: Transports, client: ss.ClientConfig, server: ss.ServerConfig
+) -> tuple[ss.HandshakeError | None, ss.HandshakeError | None]:
+    """How the handshake ends on each side: an error, or None. The streams that come of it are closed."""
+    ends: dict[str, ss.HandshakeError | None] = {}
+
+    async def run(side: str, wrapping: Awaitable[ss.SecureStream[trio.abc.Stream]]) -> None:
+        try:
+            stream = await wrapping
+        except ss.HandshakeError as exc:
+            ends[side] = exc
+        else:
+            ends[side] = None
+            await stream.aclose()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run, "client", ss.wrap_client(transports[0], client))
+        nursery.start_soon(run, "server", ss.wrap_server(transports[1], server))
+    return ends["client"], ends["server"]
+
+
+async def at_step(steps: int, operation: Callable[[], Awaitable[T]]) -> T:
+    """`operation`, that many turns of this task later: for what two tasks do at nearly the same moment."""
+    for _ in range(steps):
+        await trio.lowlevel.checkpoint()
+    return await operation()
+
+
+# Which of two tasks comes first, and by how many turns. Twice, as Trio shuffles tasks that are ready together.
+NEARLY_AT_ONCE = [(first, second) for first in range(4) for second in range(4)] * 2
+
+
+@asynccontextmanager
+async def in_background(
+    function: Callable[[], Awaitable[object]],
+) -> AsyncIterator[trio.CancelScope]:
+    """Runs `function` beside the block, waits until it blocks, and waits for it at the end."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(function)
+        await trio.testing.wait_all_tasks_blocked()
+        yield nursery.cancel_scope
+
+
+# --- a peer that is moved by hand ---------------------------------------------------------------------
+
+
+class Puppet(Generic[T_Stream]):
+    """One end of a connection that does what the test says, right or wrong. Made by `puppet_client`
+    and `puppet_server`."""
+
+    def __init__(self, transport: T_Stream, writer: RecordWriter, reader: RecordReader) -> None:
+        self.transport = transport
+        self.writer = writer
+        self.reader = reader
+
+    def seal(self, record_type: int, content: bytes = b"") -> bytes:
+        """A record of any type, also after the last one."""
+        self.writer.ended = False
+        return self.writer.control(RecordType(record_type), content)
+
+    def data(self, content: bytes) -> bytes:
+        return self.seal(RecordType.DATA, content)
+
+    def alert(self, code: int, message: str = "") -> bytes:
+        return self.seal(RecordType.ALERT, ss.Alert(code, message).encode())
+
+    def close(self) -> bytes:
+        return self.seal(RecordType.CLOSE)
+
+    async def say(self, *records: bytes) -> None:
+        await self.transport.send_all(b"".join(records))
+
+    async def hear(self) -> tuple[bytes, End]:
+        """All that the other side sends in this direction, and how it ends."""
+        received = b""
+        while self.reader.end is End.OPEN:
+            if not self.reader.has_more:
+                data = await self.transport.receive_some()
+                self.reader.feed(data) if data else self.reader.feed_eof()
+            received += self.reader.read()
+        return received, self.reader.end
+
+
+class FrameStream:
+    """Handshake frames over a transport, by hand."""
+
+    def __init__(self, transport: trio.abc.Stream) -> None:
+        self.transport = transport
+        self._reader = FrameReader()
+
+    async def receive(self, kind: Kind) -> bytes:
+        while (frame := self._reader.next_frame({kind})) is None:
+            data = await self.transport.receive_some()
+            assert data, "the transport ended in the handshake"
+            self._reader.feed(data)
+        return frame[1]
+
+    def take_rest(self) -> bytes:
+        return self._reader.take_rest()
+
+
+async def puppet_server(transport: T_Stream, config: ss.ServerConfig, *, accept: bool = True) -> Puppet[T_Stream]:
+    """The server's side of a handshake; without `accept` the verdict is left to the test."""
+    handshake, frames = ServerHandshake(key=config.key, suites=config.suites), FrameStream(transport)
+    handshake.hello(await frames.receive(Kind.HELLO))
+    await transport.send_all(handshake.challenge())
+    handshake.response(await frames.receive(Kind.RESPONSE))
+    puppet = _puppet(transport, handshake, frames, expects_verdict=False)
+    if accept:
+        await puppet.say(puppet.writer.verdict(RecordType.ACCEPT))
+    return puppet
+
+
+async def puppet_client(transport: T_Stream, config: ss.ClientConfig) -> Puppet[T_Stream]:
+    """The client's side of a handshake, up to the response."""
+    assert config.key is not None
+    handshake = ClientHandshake(key=config.key, server_key=config.pinned_key, suites=config.suites)
+    frames = FrameStream(transport)
+    await transport.send_all(handshake.hello())
+    handshake.challenge(await frames.receive(Kind.CHALLENGE))
+    await transport.send_all(handshake.response())
+    return _puppet(transport, handshake, frames, expects_verdict=True)
+
+
+def _puppet(
+    transport: T_Stream, handshake: ClientHandshake | ServerHandshake, frames: FrameStream, *, expects_verdict: bool
+) -> Puppet[T_Stream]:
+    keys, suite = handshake.split(), handshake.session.suite
+    reader = RecordReader(suite, keys.receive, expects_verdict=expects_verdict)
+    if rest := frames.take_rest():
+        reader.feed(rest)
+    return Puppet(transport, RecordWriter(suite, keys.send), reader)
+
+
+async def client_and_puppet(
+    transports: tuple[T_Stream, T_Stream], configs: Configs
+) -> tuple[ss.SecureStream[T_Stream], Puppet[T_Stream]]:
+    """A client whose server is moved by hand."""
+    puppets: list[Puppet[T_Stream]] = []
+
+    async def serve() -> None:
+        puppets.append(await puppet_server(transports[1], configs[1]))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve)
+        stream = await ss.wrap_client(transports[0], configs[0])
+    return stream, puppets[0]
