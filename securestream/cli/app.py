@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 import click
 
 from .. import __version__
-from ..streams.secure import leaves
-from .common import complain, reason
+from .common import complain, main_cause, reason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,26 +53,27 @@ def run(args: Sequence[str]) -> int:
     """One command line; its exit status. A command returns its own, or None for 0."""
     try:
         status = securestream.main(args, prog_name="securestream", standalone_mode=False)
-    except Exception as exc:  # noqa: BLE001  what is no error of the input is raised again
-        return _report(leaves(exc)[0])
+    except (Exception, BaseExceptionGroup, KeyboardInterrupt) as exc:
+        code = _report(main_cause(exc))
+        if code is None:
+            raise
+        return code
     return status if isinstance(status, int) else 0
 
 
-def _report(exc: BaseException) -> int:
-    """Says what went wrong; the exit status. Raises `exc` where it is a fault of this program."""
+def _report(exc: BaseException) -> int | None:
+    """Says what went wrong; the exit status. None for what nobody has foreseen, a fault of this program."""
     if isinstance(exc, click.UsageError):
         complain(exc.format_message() + _where_to_look(exc))
-    elif isinstance(exc, click.ClickException):
-        if exc.message:
-            complain(exc.message)
-    elif isinstance(exc, click.Abort):
-        return 130
+    elif isinstance(exc, click.ClickException) and exc.message:
+        complain(exc.message)
     elif isinstance(exc, OSError):
         complain(reason(exc))
-        return 1
-    else:
-        raise exc
-    return exc.exit_code
+    if isinstance(exc, click.ClickException):
+        return exc.exit_code
+    if isinstance(exc, click.Abort | KeyboardInterrupt):
+        return 128 + signal.SIGINT
+    return 1 if isinstance(exc, OSError) else None
 
 
 def _where_to_look(exc: click.UsageError) -> str:

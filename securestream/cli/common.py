@@ -12,6 +12,7 @@ import trio
 from ..protocol.alerts import AlertCode, printable
 from ..protocol.keys import PublicKey
 from ..streams.errors import HandshakeRefused, HandshakeTimeout, HandshakeTruncated, StreamError, TruncatedStream
+from ..streams.secure import leaves
 from ..trust.keyfile import KeyFileError
 
 if TYPE_CHECKING:
@@ -83,6 +84,12 @@ class AlertReceived(click.ClickException):
     """The peer ended the stream with an alert."""
 
     exit_code = 3
+
+
+def main_cause(exc: BaseException) -> BaseException:
+    """Of the errors in a group the one to speak of: the first, unless there is one that nobody has foreseen."""
+    foreseen = (StreamError, OSError, click.ClickException, click.Abort, KeyboardInterrupt)
+    return min(leaves(exc), key=lambda leaf: isinstance(leaf, foreseen))
 
 
 class NobodyReads(click.ClickException):

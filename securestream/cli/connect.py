@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,19 @@ from ..streams.config import ClientConfig
 from ..streams.errors import HandshakeError, PeerAlert, StreamError
 from ..streams.secure import leaves
 from ..trust.keyfile import STANDARD_INPUT, read_key_file, read_secret_file
-from .common import Address, AlertReceived, Failure, NobodyReads, address, explain, load, public_key, reason, run
+from .common import (
+    Address,
+    AlertReceived,
+    Failure,
+    NobodyReads,
+    address,
+    explain,
+    load,
+    main_cause,
+    public_key,
+    reason,
+    run,
+)
 from .stdio import STDIN, STDOUT, read_some, write_all
 
 if TYPE_CHECKING:
@@ -50,8 +63,9 @@ Exit status:
 def connect(where: Address, server_key: PublicKey, key: str | None, secret_file: str | None) -> int:
     """Connects a terminal or a pipe to a server.
 
-    Standard input is sent, and what comes goes to standard output. The end of standard input ends the sending direction only; the answer may still go on. Secrets are read from
-    files: a command line can be seen by every user of the machine.
+    Standard input is sent, and what comes goes to standard output. The end of standard input ends that direction
+    only; the answer may still go on. Secrets are read from files: a command line can be seen by every user of the
+    machine.
     """
     if STANDARD_INPUT in (key, secret_file):
         raise click.UsageError(
@@ -70,7 +84,7 @@ async def _converse(where: Address, config: ClientConfig) -> None:
         async with await _open(where, config) as stream:
             await _Exchange(stream).run()
     except Exception as exc:
-        raise _worded(leaves(exc)[0], config) from exc
+        raise _worded(main_cause(exc), config) from exc
 
 
 async def _open(where: Address, config: ClientConfig) -> Stream:
@@ -83,8 +97,9 @@ async def _open(where: Address, config: ClientConfig) -> Stream:
     except socket.gaierror as exc:
         raise Failure(f"{where.host}: {reason(exc)}; is the name spelled right?") from None
     except OSError as exc:
-        causes = {reason(leaf) for leaf in leaves(exc.__cause__ or exc) if isinstance(leaf, OSError)}
-        text = ", ".join(sorted(causes)) or str(exc)
+        # One error, or one for each of the host's addresses.
+        numbers = {leaf.errno for leaf in leaves(exc.__cause__ or exc) if isinstance(leaf, OSError) and leaf.errno}
+        text = ", ".join(map(os.strerror, sorted(numbers))) or str(exc)
         raise Failure(f"can't connect to {where}: {text}; is the server running, and the address right?") from None
 
 

@@ -104,8 +104,8 @@ class _Demo:
         screen.fact("there", _direction(statistics.records_sent, statistics.wire_bytes_sent, source.size))
         screen.fact("back", _direction(statistics.records_received, statistics.wire_bytes_received, source.size))
         screen.fact("time", f"{transfer.seconds:.2f} s, there and back")
-        screen.fact("sent", f"{transfer.digest_sent}")
-        screen.fact("received", f"{transfer.digest_received}")
+        screen.fact("sent", transfer.digest_sent)
+        screen.fact("received", transfer.digest_received)
         screen.good("the two SHA-256 digests are the same")
 
     async def _failing_answer(self, port: int) -> None:
@@ -132,7 +132,7 @@ class _Demo:
 
 
 def _direction(records: int, wire_bytes: int, size: int) -> str:
-    overhead = f": {wire_bytes / size - 1:.2%} more than the content" if size else ""
+    overhead = f": {wire_bytes / size - 1:,.2%} more than the content" if size else ""
     return f"{records:,} records, {wire_bytes:,} bytes{overhead}"
 
 

@@ -17,8 +17,7 @@ from ..service.client import open_secure_tcp_stream
 from ..streams.buffered import BufferedWriter
 from ..streams.config import ClientConfig
 from ..streams.errors import HandshakeRefused, PeerAlert, ServerKeyMismatch, StreamError
-from ..streams.secure import leaves
-from .common import Failure, explain, reason
+from .common import Failure, explain, main_cause, reason
 from .demo_server import BACKEND_GONE, ECHO, LONG_ANSWER, ROWS_BEFORE_THE_FAILURE, row
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ def patience() -> Iterator[trio.CancelScope]:
         with scope:
             yield scope
     except Exception as exc:
-        raise _worded(leaves(exc)[0]) from exc
+        raise _worded(main_cause(exc)) from exc
     if scope.cancelled_caught:
         raise Failure(f"the demo failed: nothing moved for {PATIENCE_SECONDS} s")
 

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from rich.text import Text
 
 from ..protocol.alerts import printable
+from .common import NobodyReads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,11 +21,17 @@ _INDENT = "  "
 _LABEL = 12
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Rich would exit from here, in the middle of everything."""
+        raise NobodyReads from None
+
+
 class Screen:
     """Writes to standard output, line by line."""
 
     def __init__(self) -> None:
-        self._console = Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
+        self._console = _Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
         self._width = min(self._console.width, _WIDTH)
 
     def title(self, text: str) -> None:
@@ -58,7 +65,7 @@ class Screen:
     @contextmanager
     def progress(self, total: int) -> Iterator[Callable[[int], None]]:
         """A bar, on a terminal. Gives what is called with the number of bytes that were moved."""
-        columns = (TextColumn(_INDENT), BarColumn(None), DownloadColumn(), TransferSpeedColumn())
+        columns = (TextColumn(" "), BarColumn(None), DownloadColumn(), TransferSpeedColumn())
         with Progress(
             *columns, console=self._console, transient=True, disable=not self._console.is_terminal
         ) as progress:

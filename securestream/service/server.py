@@ -15,7 +15,7 @@ import trio
 from ..protocol.alerts import AlertCode, printable
 from ..streams.channel import address_of
 from ..streams.errors import AccessDenied, AuthorizationFailed, HandshakeError, StreamError, StreamFailure
-from ..streams.secure import SecureStream, leaves
+from ..streams.secure import SecureStream, alert_for, leaves
 from ..streams.wrap import refuse_client, wrap_server
 
 if TYPE_CHECKING:
@@ -116,6 +116,8 @@ class _Connections(Generic[T_Stream]):
             await refuse_client(transport, self._config, AlertCode.BUSY, "no room for another connection")
         except HandshakeError:
             pass
+        except Exception:
+            logger.exception("lost %s, which was to be told", address)
         finally:
             self._refusals -= 1
 
@@ -130,32 +132,49 @@ class _Connections(Generic[T_Stream]):
             logger.warning("refused %s, %s: %s", address, exc.public_key, printable(str(exc)))
         except HandshakeError as exc:
             logger.warning("refused %s: %s [%s]", address, printable(str(exc)), exc.code)
+        except Exception:  # a transport that breaks its interface; the other connections go on
+            logger.exception("lost %s in the handshake", address)
         finally:
             self._pending -= 1
         return None
 
     async def _handle(self, stream: SecureStream[T_Stream]) -> None:
         """Runs the handler and turns what escapes it into an alert."""
+        logged: BaseException | None = None
         try:
             async with stream:
-                await self._handler(stream)
-        except BaseException as exc:  # noqa: BLE001  groups may hold anything; what isn't ours is raised on
-            rest = self._report(exc, stream)
+                try:
+                    await self._handler(stream)
+                except BaseException as exc:
+                    _log_failure(exc, stream)  # here and now: sending the alert may be cancelled
+                    logged = exc
+                    raise
+        except BaseException as exc:
+            if exc is not logged:
+                _log_failure(exc, stream)
+            rest = self._to_raise(exc, stream)
+            if rest is exc:
+                raise
             if rest is not None:
                 raise rest from None
 
-    def _report(self, exc: BaseException, stream: SecureStream[T_Stream]) -> BaseException | None:
-        """Logs what ended a handler; gives what is to be raised on: cancellation and the interpreter's end
-        always, a handler's unexpected errors where somebody waits for them."""
+    def _to_raise(self, exc: BaseException, stream: SecureStream[T_Stream]) -> BaseException | None:
+        """Cancellation and the interpreter's end always, unexpected errors where somebody waits for them."""
         errors, rest = _split_errors(exc)
-        if errors is None:
+        if errors is None or (self._raise_errors and _is_unexpected(errors, stream)):
             return exc
-        who = f"{stream.peer.address} {stream.peer.public_key}"
-        if not _is_unexpected(errors, stream):
-            logger.info("%s: %s", who, "; ".join(printable(str(leaf)) for leaf in leaves(errors)))
-            return rest
-        logger.error("%s: the handler failed; its peer was told of an internal error", who, exc_info=errors)
-        return exc if self._raise_errors else rest
+        return rest
+
+
+def _log_failure(exc: BaseException, stream: SecureStream[T_Stream]) -> None:
+    errors, _ = _split_errors(exc)
+    if errors is None:
+        return
+    who = f"{stream.peer.address} {stream.peer.public_key}"
+    if _is_unexpected(errors, stream):
+        logger.error("%s: the handler failed; its peer is told %s", who, alert_for(errors, stream), exc_info=errors)
+    else:
+        logger.info("%s: %s", who, "; ".join(printable(str(leaf)) for leaf in leaves(errors)))
 
 
 def _split_errors(exc: BaseException) -> tuple[Exception | None, BaseException | None]:
@@ -166,8 +185,7 @@ def _split_errors(exc: BaseException) -> tuple[Exception | None, BaseException |
 
 
 def _is_unexpected(errors: Exception, stream: object) -> bool:
-    """Whether there is more in it than the stream's own end and what the handler meant for its peer."""
-    return any(
-        not isinstance(leaf, StreamFailure) and not (isinstance(leaf, StreamError) and leaf.stream is stream)
-        for leaf in leaves(errors)
-    )
+    """Whether there is more in it than the stream's own end, or what the handler meant for its peer."""
+    failures = sum(isinstance(leaf, StreamFailure) for leaf in leaves(errors))
+    own = sum(isinstance(leaf, StreamError) and leaf.stream is stream for leaf in leaves(errors))
+    return failures > 1 or failures + own < len(leaves(errors))

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
+from ..protocol.alerts import printable
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -154,7 +156,7 @@ def _stream_error(exc: OSError) -> Exception:
 
 
 def address_of(stream: trio.abc.Stream) -> str:
-    """Where a stream's peer is, as text; "" where the transport doesn't tell."""
+    """Where a stream's peer is, as printable text; "" where the transport doesn't tell."""
     if not isinstance(stream, trio.SocketStream):
         inner = getattr(stream, "transport_stream", None)
         return address_of(inner) if isinstance(inner, trio.abc.Stream) else ""
@@ -164,4 +166,4 @@ def address_of(stream: trio.abc.Stream) -> str:
         return ""
     if isinstance(name, tuple):
         return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
-    return name if isinstance(name, str) else ""
+    return printable(name) if isinstance(name, str) else ""  # a path that the peer chose

@@ -65,6 +65,10 @@ def test_full_records_fill_all_the_room_there_is() -> None:
     assert not FullRecords().is_none
 
 
+def test_a_flush_may_be_padded_by_16_mib() -> None:
+    assert MAX_FLUSH_PADDING == 16 * 1024 * 1024
+
+
 @pytest.mark.parametrize("padded", [9, -1, 10 + MAX_FLUSH_PADDING + 1])
 def test_a_padded_length_out_of_bounds_is_a_value_error_that_names_the_policy(padded: int) -> None:
     with pytest.raises(ValueError, match=rf"Fixed.pad_flush\(10\) returned {padded}"):

@@ -312,6 +312,14 @@ def test_an_alert_frame_and_then_the_end_is_an_unauthenticated_alert(suite: Suit
     assert not reader.authenticated
 
 
+def test_an_alert_frame_is_seen_though_nothing_was_read_before_the_end(suite: Suite) -> None:
+    reader = RecordReader(suite, KEY, expects_verdict=True)
+    reader.feed(IN_CLEAR)
+    reader.feed_eof()
+    assert reader.alert == Alert(AlertCode.BUSY)
+    assert reader.end is End.ALERTED
+
+
 @pytest.mark.parametrize(
     "other",
     [

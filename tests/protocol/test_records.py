@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -29,6 +30,9 @@ from .support import (
     new_pair,
     receive,
 )
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 pytestmark = pytest.mark.usefixtures("backend")
 
@@ -255,6 +259,32 @@ def test_buffers_are_used_again_by_other_streams_and_never_by_two_at_once(suite:
     assert received == contents
 
 
+def test_a_long_conversation_takes_a_handful_of_buffers(
+    suite: Suite, backend: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    genuine = backend.Buffer
+
+    def counted(size: int) -> object:
+        sizes.append(size)
+        return genuine(size)
+
+    monkeypatch.setattr(backend, "Buffer", counted)
+    writer, reader = new_pair(suite)
+    for _ in range(20):
+        wire = (
+            flush(writer, bytes(2 * BATCH))
+            + flush(writer, b"text")
+            + writer.control(RecordType.DATA)
+            + writer.update_key()
+        )
+        for piece in cut(wire, range(0, len(wire), BATCH)):
+            reader.feed(piece)
+            drain(reader)
+    assert reader.content_bytes == 20 * (2 * BATCH + 4)
+    assert len(sizes) < 10
+
+
 def test_one_read_opens_a_bounded_number_of_records(suite: Suite) -> None:
     writer, reader = new_pair(suite)
     records = 2 * RECORDS_AT_ONCE + 10
@@ -341,8 +371,9 @@ def test_a_writer_writes_nothing_after_its_last_record(suite: Suite, last: Recor
     writer, _ = new_pair(suite)
     writer.control(last, Alert(1).encode() if last is RecordType.ALERT else b"")
     assert writer.ended
-    with pytest.raises(LocalProtocolError):
-        flush(writer, b"later")
+    for content in (b"", b"later"):
+        with pytest.raises(LocalProtocolError):
+            writer.data(memoryview(content))
     for record_type in RecordType:
         with pytest.raises(LocalProtocolError):
             writer.control(record_type)
@@ -357,6 +388,15 @@ def test_transport_eof_without_close_or_alert_is_a_truncated_stream(suite: Suite
         reader.feed_eof()
         assert reader.end is End.TRUNCATED
         assert b"textmore".startswith(received)
+
+
+def test_eof_is_told_after_the_records_that_had_come_before_it(suite: Suite) -> None:
+    writer, reader = new_pair(suite)
+    reader.feed(flush(writer, b"text") + flush(writer, b"more")[:-1])
+    reader.feed_eof()
+    ends = [reader.end]
+    assert reader.read() == b"text"
+    assert [*ends, reader.end] == [End.OPEN, End.TRUNCATED]
 
 
 def test_eof_again_and_bytes_after_it_change_nothing(suite: Suite) -> None:

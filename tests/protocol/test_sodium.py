@@ -157,6 +157,18 @@ def test_the_raw_backend_refuses_to_read_beyond_a_buffer() -> None:
         sodium_raw.SecretStreamPull(KEY, push.header).decrypt(large, 0, small, 20, 20)
 
 
+def test_the_raw_backend_refuses_to_write_beyond_a_buffer() -> None:
+    small, large = sodium_raw.Buffer(30), sodium_raw.Buffer(100)
+    push = sodium_raw.SecretStreamPush(KEY)
+    pull = sodium_raw.SecretStreamPull(KEY, push.header)
+    for past_the_end in (1, 20):
+        with pytest.raises(IndexError):
+            sodium_raw.Aegis256(KEY).decrypt(small, past_the_end, large, 0, 30 + 32, 0)
+        with pytest.raises(IndexError):
+            pull.decrypt(small, past_the_end, large, 0, 30 + 17)
+    assert bytes(small.view) == bytes(30)
+
+
 def test_a_wiped_cipher_has_forgotten_its_key(backend: ModuleType) -> None:
     cipher, buffer = backend.Aegis256(KEY), backend.Buffer(32)
     cipher.wipe()

@@ -158,6 +158,13 @@ def test_secretstreams_opener_keeps_its_key_only_until_the_stream_begins() -> No
     assert wiped._key == started._key == b""
 
 
+def test_aegis_256_keeps_no_key_once_it_is_wiped() -> None:
+    sealing, opening = AegisSealer(KEY), AegisOpener(KEY)
+    sealing.wipe()
+    opening.wipe()
+    assert sealing._key == opening._key == b""
+
+
 def test_a_key_is_wiped_by_the_update_that_ends_it() -> None:
     wire = Wire(AEGIS)
     assert isinstance(wire.sealer, AegisSealer)

@@ -1,0 +1,104 @@
+"""`securestream keygen` and `securestream pubkey`, as processes."""
+
+from __future__ import annotations
+
+import os
+import pty
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+import securestream as ss
+from securestream.trust.keyfile import read_key_file
+
+from .support import Keys, Result, cli, read_all, running
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+async def test_keygen_writes_a_private_file_and_prints_the_public_key(tmp_path: Path) -> None:
+    path = tmp_path / "new.key"
+    result = await cli("keygen", "-o", path, umask=0)
+    assert result == Result(0, f"{read_key_file(path).public_key}\n".encode(), "")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+async def test_a_stricter_umask_is_respected(tmp_path: Path) -> None:
+    assert (await cli("keygen", "-o", tmp_path / "new.key", umask=0o277)).status == 0
+    assert stat.S_IMODE((tmp_path / "new.key").stat().st_mode) == 0o400
+
+
+async def test_keygen_never_overwrites(tmp_path: Path, keys: Keys) -> None:
+    before = keys.server_file.read_bytes()
+    result = await cli("keygen", "--output", keys.server_file)
+    assert result.status == 1
+    assert result.out == b""
+    assert result.err == (
+        f"securestream: {keys.server_file} exists and is left as it is: choose another name, or remove it first\n"
+    )
+    assert keys.server_file.read_bytes() == before
+
+
+async def test_keygen_does_not_follow_a_symbolic_link(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    result = await cli("keygen", "-o", tmp_path / "link")
+    assert (result.status, result.out) == (1, b"")
+    assert not (tmp_path / "target").exists()
+
+
+async def test_keygen_through_a_pipe_prints_the_file_and_says_the_public_key_aside() -> None:
+    result = await cli("keygen")
+    key = ss.PrivateKey.from_text(result.out.decode().splitlines()[-1])
+    assert result.err == f"Public key: {key.public_key}\n"
+    assert f"# public key: {key.public_key}\n".encode() in result.out
+
+
+async def test_keygen_into_a_file_that_others_can_read_warns(tmp_path: Path) -> None:
+    for mode, warned in [(0o644, True), (0o600, False)]:
+        path = tmp_path / f"{mode}.key"
+        path.touch()
+        path.chmod(mode)
+        async with running("keygen", stdout=os.open(path, os.O_WRONLY)) as process:
+            err = await read_all(process.stderr)
+        assert (b"warning: the private key goes to a file that others can read" in err) == warned
+        assert b"ss-secret:" not in err
+
+
+async def test_keygen_on_a_terminal_prints_the_file_only() -> None:
+    terminal, inside = pty.openpty()
+    try:
+        async with running("keygen", stdout=inside) as process:
+            assert await read_all(process.stderr) == b""
+            assert await process.wait() == 0
+        shown = os.read(terminal, 4_096).decode().splitlines()
+    finally:
+        os.close(terminal)
+        os.close(inside)
+    assert [line.partition(":")[0] for line in shown] == ["# created", "# public key", "ss-secret"]
+
+
+async def test_pubkey_reads_a_file_or_standard_input(keys: Keys) -> None:
+    wanted = Result(0, f"{keys.server_public}\n".encode(), "")
+    text = keys.server_file.read_bytes()
+    assert await cli("pubkey", keys.server_file) == wanted
+    assert await cli("pubkey", stdin=text) == wanted
+    assert await cli("pubkey", "-", stdin=text) == wanted
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604])
+async def test_pubkey_refuses_a_file_that_is_open_to_others(keys: Keys, mode: int) -> None:
+    keys.server_file.chmod(mode)
+    result = await cli("pubkey", keys.server_file)
+    path = keys.server_file
+    assert result.err == f"securestream: {path} is open to others than its owner; to mend it: chmod 600 {path}\n"
+    assert (result.status, result.out) == (2, b"")
+
+
+async def test_a_full_disk_is_one_line() -> None:
+    async with running("keygen", stdout=os.open("/dev/full", os.O_WRONLY)) as process:
+        err = await read_all(process.stderr)
+        assert await process.wait() == 1
+    assert err.decode().splitlines()[-1] == "securestream: No space left on device"
+    assert b"Traceback" not in err

@@ -1,0 +1,270 @@
+"""What a person reads: help, version, and one line for each mistake."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from typing import TYPE_CHECKING
+
+import click
+import pytest
+from click.testing import CliRunner
+
+import securestream as ss
+from securestream.cli import app, main
+from securestream.cli.app import run
+from securestream.cli.common import Address, NobodyReads, address, complain, main_cause
+
+from .support import Keys, cli
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+COMMANDS = ["keygen", "pubkey", "echo", "connect", "demo"]
+PUBLIC = "6HvG2FFNFIifEjaAfryurGtr+ucaNgHfSSfgQUi5MHM="
+SECRET = ss.PrivateKey.generate().to_text()
+
+
+def command_of(name: str) -> click.Command:
+    found = app.securestream.get_command(click.Context(app.securestream), name)
+    assert found is not None
+    return found
+
+
+# --- help -------------------------------------------------------------------------------------------
+
+
+async def test_the_module_runs_the_command() -> None:
+    result = await cli("--version")
+    assert (result.status, result.out.decode(), result.err) == (0, f"securestream {ss.__version__}\n", "")
+
+
+def test_help_names_every_command_but_the_hidden_one() -> None:
+    result = CliRunner().invoke(app.securestream, ["--help"], prog_name="securestream")
+    assert result.exit_code == 0
+    assert re.findall(r"^  ([a-z-]+)  +\w", result.output, re.MULTILINE) == [*COMMANDS, "bench"]
+
+
+def test_without_a_command_it_is_wrong_usage_and_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([]) == 2
+    assert capsys.readouterr().err.startswith("Usage: securestream")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_has_examples_and_fits_a_terminal(name: str) -> None:
+    result = CliRunner().invoke(app.securestream, [name, "--help"], prog_name="securestream")
+    assert result.exit_code == 0
+    assert "Examples:" in result.output
+    assert max(map(len, result.output.splitlines())) <= 80
+
+
+def examples() -> list[list[str]]:
+    """What the examples call `securestream` with."""
+    text = "\n".join([app._EXAMPLES, *(command_of(name).epilog or "" for name in COMMANDS)])
+    lines = text.replace("\\\n", " ").splitlines()
+    return [shlex.split(line.partition("securestream ")[2]) for line in lines if "securestream " in line]
+
+
+@pytest.mark.parametrize("example", examples(), ids=" ".join)
+def test_the_examples_use_options_that_exist(example: Sequence[str]) -> None:
+    options = {option for parameter in command_of(example[0]).params for option in parameter.opts}
+    assert {word for word in example if word.startswith("-") and word != "-"} <= options
+
+
+def test_the_exit_statuses_of_connect_are_in_its_help() -> None:
+    result = CliRunner().invoke(app.securestream, ["connect", "--help"])
+    assert re.findall(r"^    (\d[\d+N]*)  ", result.output, re.MULTILINE) == ["0", "1", "2", "3", "128+N"]
+
+
+# --- mistakes ---------------------------------------------------------------------------------------
+
+CONNECT = ["connect", "127.0.0.1:1", "--server-key", PUBLIC]
+ECHO = ["echo", "--key", "{key}", "--listen"]
+NOT_AN_ADDRESS = "it is HOST:PORT, as 127.0.0.1:9222, db.example:9222 or [::1]:9222"
+NOT_A_KEY = "not a public key: it is 44 characters of base64"
+SEE_CONNECT = " (see: securestream connect --help)"
+SEE_ECHO = " (see: securestream echo --help)"
+WHO = "say who may connect: --allow PUBKEY for each client, or --allow-anyone"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "status"),
+    [
+        (["pubkey", "/nowhere/a.key"], "/nowhere/a.key: No such file or directory", 2),
+        (["pubkey", "/"], "/: Is a directory", 2),
+        (["keygen", "-o", "/nowhere/a.key"], "/nowhere/a.key: No such file or directory", 1),
+        (["demo", "/nowhere/a"], "/nowhere/a: No such file or directory", 1),
+        (["demo", "/dev/zero"], "/dev/zero: not a regular file; name one to send, or none", 1),
+        ([*CONNECT, "--key", "/nowhere/a.key"], "/nowhere/a.key: No such file or directory", 2),
+        ([*CONNECT, "--secret-file", "/nowhere/a"], "/nowhere/a: No such file or directory", 2),
+        ([*CONNECT, "--key", "-"], f"standard input is what is sent: put the secret into a file{SEE_CONNECT}", 2),
+        ([*CONNECT, "--secret-file", "-"], f"standard input is what is sent: put the secret into a file{SEE_CONNECT}", 2),
+        ([*CONNECT, "--secret-file", "{key}"], "{key}, line 3: this is a private key where a shared secret belongs", 2),
+        (CONNECT, "can't connect to 127.0.0.1:1: Connection refused; is the server running, and the address right?", 1),
+        (
+            ["connect", "nowhere.invalid:1", "--server-key", PUBLIC],
+            "nowhere.invalid: Name or service not known; is the name spelled right?",
+            1,
+        ),
+        (["connect", "host", "--server-key", PUBLIC], f"Invalid value for 'HOST:PORT': {NOT_AN_ADDRESS}{SEE_CONNECT}", 2),
+        (["connect", "::1:5", "--server-key", PUBLIC], f"Invalid value for 'HOST:PORT': {NOT_AN_ADDRESS}{SEE_CONNECT}", 2),
+        (
+            ["connect", "host:65536", "--server-key", PUBLIC],
+            f"Invalid value for 'HOST:PORT': a port is a number up to 65535, not 65536{SEE_CONNECT}",
+            2,
+        ),
+        (
+            ["connect", "h:1", "--server-key", "abc"],
+            f"Invalid value for '--server-key': {NOT_A_KEY}{SEE_CONNECT}",
+            2,
+        ),
+        (
+            ["connect", "h:1", "--server-key", "A" * 43 + "="],
+            "Invalid value for '--server-key': not a public key: a point of low order, which no honest program has"
+            + SEE_CONNECT,
+            2,
+        ),
+        (
+            ["connect", "h:1", "--server-key", SECRET],
+            "Invalid value for '--server-key': this is a secret where a public key belongs; don't hand it out"
+            + SEE_CONNECT,
+            2,
+        ),
+        ([*ECHO, "127.0.0.1:0"], f"{WHO}{SEE_ECHO}", 2),
+        (
+            [*ECHO, "127.0.0.1:0", "--allow-anyone", "--allow", PUBLIC],
+            f"--allow and --allow-anyone exclude each other{SEE_ECHO}",
+            2,
+        ),
+        ([*ECHO, ":0", "--allow-anyone"], f"Invalid value for '--listen': {NOT_AN_ADDRESS}{SEE_ECHO}", 2),
+        ([*ECHO, "127.0.0.1:0", "--allow", "x"], f"Invalid value for '--allow': {NOT_A_KEY}{SEE_ECHO}", 2),
+        (
+            [*ECHO, "192.0.2.1:1", "--allow-anyone"],
+            "can't listen on 192.0.2.1:1: Cannot assign requested address",
+            1,
+        ),
+        (["ehco"], "No such command 'ehco'.", 2),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)  # fmt: skip
+def test_a_mistake_gets_one_line_that_says_the_way_out(
+    arguments: list[str], message: str, status: int, keys: Keys, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = str(keys.server_file)
+    assert run([argument.replace("{key}", key) for argument in arguments]) == status
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.startswith(f"securestream: {message}".replace("{key}", key))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [SECRET],
+        ["pubkey", SECRET],
+        ["pubkey", "a.key", SECRET],
+        ["keygen", "-o", f"/nowhere/{SECRET}"],
+        ["demo", SECRET],
+        [*CONNECT, "--key", SECRET],
+        [*CONNECT, "--secret-file", SECRET.replace("secret", "shared")],
+        ["connect", SECRET, "--server-key", PUBLIC],
+        ["connect", "h:1", "--server-key", SECRET],
+        ["echo", "--key", SECRET, "--listen", "127.0.0.1:0", "--allow-anyone"],
+        ["echo", "--key", "a.key", "--listen", "127.0.0.1:0", "--allow", SECRET],
+    ],
+    ids=lambda arguments: " ".join(arguments[:2]).partition("ss-")[0],
+)
+def test_a_secret_on_the_command_line_is_not_repeated(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(arguments) in (1, 2)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert SECRET[14:40] not in err
+
+
+async def test_a_mistake_is_as_short_in_a_process_of_its_own() -> None:
+    result = await cli("echo", "--key", "a.key")
+    assert (result.status, result.out) == (2, b"")
+    assert result.err == "securestream: Missing option '--listen'. (see: securestream echo --help)\n"
+
+
+def test_what_a_peer_or_a_file_name_says_can_not_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    complain("a\x1b[31m\nsecurestream: all is well")
+    assert capsys.readouterr().err == "securestream: a\\x1b[31m\\nsecurestream: all is well\n"
+
+
+def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(path: str) -> ss.PrivateKey:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("securestream.cli.keys.read_key_file", interrupted)
+    assert run(["pubkey"]) == 130
+    assert capsys.readouterr().err.strip() == ""
+
+
+def test_a_fault_of_ours_is_raised_also_out_of_a_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(path: str) -> ss.PrivateKey:
+        raise ExceptionGroup("", [OSError("foreseen"), ZeroDivisionError()])
+
+    monkeypatch.setattr("securestream.cli.keys.read_key_file", failing)
+    with pytest.raises(ExceptionGroup):
+        run(["pubkey"])
+
+
+def test_a_reader_who_left_is_not_worth_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def left(path: str) -> ss.PrivateKey:
+        raise NobodyReads
+
+    monkeypatch.setattr("securestream.cli.keys.read_key_file", left)
+    assert run(["pubkey"]) == 141
+    assert capsys.readouterr().err == ""
+
+
+def test_the_cause_to_speak_of_is_the_first_or_one_that_nobody_has_foreseen() -> None:
+    first, bug = OSError(), ZeroDivisionError()
+    assert main_cause(ExceptionGroup("", [first, ExceptionGroup("", [OSError()])])) is first
+    assert main_cause(ExceptionGroup("", [first, ExceptionGroup("", [bug])])) is bug
+
+
+@pytest.mark.parametrize("missing", ["click", "rich"])
+def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == f"securestream: {missing} not installed: pip install 'securestream[cli]'"
+
+
+# --- addresses --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("127.0.0.1:9222", "127.0.0.1", 9_222),
+        ("db.example:1", "db.example", 1),
+        ("[::1]:0", "::1", 0),
+        ("[fe80::1%eth0]:65535", "fe80::1%eth0", 65_535),
+    ],
+)
+def test_an_address_is_host_and_port_and_prints_as_it_was_given(text: str, host: str, port: int) -> None:
+    assert address(text) == Address(host, port)
+    assert str(address(text)) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", "host", ":1", "host:", "host:x", "host:-1", "host:1:2", "::1", "[::1]", "[]:1", "[::1:1", "a b:1", "h:٣"]
+)  # fmt: skip
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        address(text)
+
+
+def test_no_command_takes_a_secret_as_an_argument(tmp_path: Path) -> None:
+    parameters = [parameter for name in [*COMMANDS, "demo-server"] for parameter in command_of(name).params]
+    named = {parameter.name: parameter.metavar for parameter in parameters if parameter.name}
+    secret = {name: metavar for name, metavar in named.items() if "secret" in name or name == "key"}
+    assert secret == {"key": "FILE", "secret_file": "FILE"}

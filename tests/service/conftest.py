@@ -1,0 +1,18 @@
+"""The tests of the service are run like those of the streams."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from ..streams.conftest import configs, sockets, suite
+
+__all__ = ["configs", "log", "sockets", "suite"]
+
+
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """What the logger `securestream` says, from "info" on."""
+    caplog.set_level(logging.INFO, logger="securestream")
+    return caplog
