@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from .conflict import ConflictDetector
+from .turns import Turns
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -25,28 +25,34 @@ class BufferedWriter:
     doesn't: what the peer has is a part, and the stream's own end will say so.
     """
 
-    __slots__ = ("_buffer", "_capacity", "_conflict", "_stream")
+    __slots__ = ("_buffer", "_capacity", "_stream", "_turns")
 
     def __init__(self, stream: SecureStream[trio.abc.Stream]) -> None:
         self._stream = stream
         self._capacity = stream.record_capacity
         self._buffer = bytearray()
-        self._conflict = ConflictDetector("another task is writing to this BufferedWriter")
+        self._turns = Turns("writing to this BufferedWriter")
 
     async def write(self, data: bytes | bytearray | memoryview) -> None:
         """Takes `data`, and sends what fills whole records. A checkpoint only when it sends.
 
         Raises what `SecureStream.send_all` does; what was gathered is lost then.
         """
-        with self._conflict:
+        self._turns.begin()
+        try:
             self._buffer += data
             if len(self._buffer) >= self._capacity:
                 await self._send(len(self._buffer) - len(self._buffer) % self._capacity)
+        finally:
+            self._turns.end()
 
     async def flush(self) -> None:
         """Sends what is left. Raises what `SecureStream.send_all` does."""
-        with self._conflict:
+        self._turns.begin()
+        try:
             await self._send(len(self._buffer))
+        finally:
+            self._turns.end()
 
     async def _send(self, size: int) -> None:
         data = bytes(memoryview(self._buffer)[:size])

@@ -1,10 +1,10 @@
 """What `SecureStream` needs of the stream below it, which is a little more than Trio's interface has.
 
 *To be interrupted*: another task's alert or close must wake whoever is blocked, without closing anything.
-*To know what was sent*: when sending ends early, over a socket the unsent rest is known and kept, so that an
-alert can still follow it in order. Over any other stream it isn't known how much went out, and nothing can follow.
-
-*To count what goes through*, for statistics.
+*To know what was sent*: when sending ends early, over a socket the unsent rest is known and kept in `unsent`, so
+that an alert can still follow it in order. Over another stream it isn't known how much went out: `unsent` is None,
+and nothing can follow.
+*To read into place*: a socket fills the reader's own buffer; other streams' bytes are copied into it.
 
 `SocketChannel` is for `trio.SocketStream`, `StreamChannel` for every other stream. Both raise
 `trio.ClosedResourceError` where they were interrupted or closed, `trio.BrokenResourceError` where the
@@ -14,16 +14,17 @@ connection is gone.
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, TypeVar
+import os
+import select
+from typing import TYPE_CHECKING
 
 import trio
 
 from ..protocol.alerts import printable
+from ..protocol.records import READ_SIZE
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-T = TypeVar("T")
+    from ..protocol.records import RecordReader
 
 
 class StreamChannel:
@@ -35,9 +36,9 @@ class StreamChannel:
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self.stream = stream
+        self.bytes_sent = self.bytes_received = 0
         self._send_scope: trio.CancelScope | None = None
         self._receive_scope: trio.CancelScope | None = None
-        self.bytes_sent = self.bytes_received = 0
 
     async def send(self, data: bytes | memoryview) -> None:
         with trio.CancelScope() as self._send_scope:
@@ -58,6 +59,19 @@ class StreamChannel:
             return data
         raise trio.ClosedResourceError("interrupted by another task")
 
+    async def receive_into(self, reader: RecordReader) -> int:
+        """Feeds the reader with what comes, or with the transport's end; gives the number of bytes."""
+        data = await self.receive(READ_SIZE)
+        if data:
+            reader.feed(data)
+        else:
+            reader.feed_eof()
+        return len(data)
+
+    def can_send_now(self) -> bool:
+        """Whether a record can go out without anybody reading at the other end."""
+        return False  # who knows
+
     async def send_eof(self) -> None:
         """Half-closes the transport where it can."""
         if isinstance(self.stream, trio.abc.HalfCloseableStream):
@@ -76,25 +90,31 @@ class StreamChannel:
 
 
 class SocketChannel:
-    """Over a `trio.SocketStream`: talks to the socket, so it knows what was sent."""
+    """Over a `trio.SocketStream`: reads and writes its file descriptor, so it knows what was sent.
 
-    __slots__ = ("_interrupted", "_socket", "bytes_received", "bytes_sent", "stream", "unsent")
+    Waits first and reads then: data that is awaited is seldom there already, and no buffer is held while waiting.
+    """
+
+    __slots__ = ("_socket", "bytes_received", "bytes_sent", "stream", "unsent")
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self.stream = stream
         self._socket = stream.socket
-        self._interrupted = False
         self.unsent: bytes | None = b""
         self.bytes_sent = self.bytes_received = 0
 
     async def send(self, data: bytes | memoryview) -> None:
-        self._interrupted = False
-        sent = 0
-        view = memoryview(data)
+        view, sent = memoryview(data), 0
         try:
-            while sent < len(view):
-                self._check_interrupted()
-                sent += await self._socket.send(view[sent:] if sent else view)
+            await trio.lowlevel.checkpoint_if_cancelled()
+            while True:
+                try:
+                    sent += os.write(self._socket.fileno(), view[sent:] if sent else view)
+                except BlockingIOError:
+                    await trio.lowlevel.wait_writable(self._socket.fileno())
+                    continue
+                if sent == len(view):
+                    break
         except BaseException as exc:
             self.unsent = bytes(view[sent:])
             if isinstance(exc, OSError):
@@ -102,22 +122,54 @@ class SocketChannel:
             raise
         finally:
             self.bytes_sent += sent
-
-    def _check_interrupted(self) -> None:
-        # Between two writes nobody is blocked, so there is nobody to be woken.
-        if self._interrupted:
-            raise trio.ClosedResourceError("interrupted by another task")
+        await trio.lowlevel.cancel_shielded_checkpoint()
 
     async def wait_writable(self) -> None:
-        await _translated(self._socket.wait_writable)
+        if self._socket.fileno() < 0:
+            raise trio.ClosedResourceError(_CLOSED)
+        await trio.lowlevel.wait_writable(self._socket.fileno())
 
     async def receive(self, max_bytes: int) -> bytes:
-        try:
-            data = await self._socket.recv(max_bytes)
-        except OSError as exc:
-            raise _stream_error(exc) from exc
-        self.bytes_received += len(data)
-        return data
+        while True:
+            await self._wait_readable()
+            try:
+                data = os.read(self._socket.fileno(), max_bytes)
+            except BlockingIOError:
+                continue
+            except OSError as exc:
+                raise _stream_error(exc) from exc
+            self.bytes_received += len(data)
+            return data
+
+    async def receive_into(self, reader: RecordReader) -> int:
+        """Feeds the reader with what comes, or with the transport's end; gives the number of bytes."""
+        while True:
+            await self._wait_readable()
+            try:
+                size = os.readv(self._socket.fileno(), (reader.space(),))
+            except BlockingIOError:
+                continue
+            except OSError as exc:
+                raise _stream_error(exc) from exc
+            self.bytes_received += size
+            if size:
+                reader.filled(size)
+            else:
+                reader.feed_eof()
+            return size
+
+    def can_send_now(self) -> bool:
+        """Whether a record can go out without anybody reading at the other end."""
+        if self._socket.fileno() < 0:
+            return False
+        poll = select.poll()
+        poll.register(self._socket.fileno(), select.POLLOUT)
+        return bool(poll.poll(0))
+
+    async def _wait_readable(self) -> None:
+        if self._socket.fileno() < 0:
+            raise trio.ClosedResourceError(_CLOSED)
+        await trio.lowlevel.wait_readable(self._socket.fileno())
 
     async def send_eof(self) -> None:
         await self.stream.send_eof()
@@ -127,31 +179,24 @@ class SocketChannel:
         if self._socket.fileno() >= 0:
             trio.lowlevel.notify_closing(self._socket.fileno())
 
-    def interrupt_send(self) -> None:
-        self._interrupted = True
-        self.interrupt_receive()
-
-    interrupt_send_between_writes = interrupt_send
+    interrupt_send = interrupt_send_between_writes = interrupt_receive
 
 
 Channel = StreamChannel | SocketChannel
 
+_CLOSED = "this socket was already closed"
+
 
 def channel_over(stream: trio.abc.Stream) -> Channel:
-    """The channel for this transport."""
-    return SocketChannel(stream) if isinstance(stream, trio.SocketStream) else StreamChannel(stream)
-
-
-async def _translated(function: Callable[[], Awaitable[T]]) -> T:
-    try:
-        return await function()
-    except OSError as exc:
-        raise _stream_error(exc) from exc
+    """The channel for this transport. Where sockets are no file descriptors, they are streams like others."""
+    if isinstance(stream, trio.SocketStream) and hasattr(os, "readv"):
+        return SocketChannel(stream)
+    return StreamChannel(stream)
 
 
 def _stream_error(exc: OSError) -> Exception:
     if exc.errno in (errno.EBADF, errno.ENOTSOCK):
-        return trio.ClosedResourceError("this socket was already closed")
+        return trio.ClosedResourceError(_CLOSED)
     return trio.BrokenResourceError(f"the connection is broken: {exc.strerror or exc}")
 
 

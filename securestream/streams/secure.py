@@ -16,9 +16,8 @@ kept and sent by `aclose()`. The one exception is a send that has failed: it has
 reads what the peer may have left as its reason (kept for later receives, at most 1 MiB).
 A program that never receives learns of no alert.
 
-*Locks.* A `ConflictDetector` each way tells the caller of his mistake when two of his tasks do the same thing.
-Behind it a FIFO lock each way lets the stream's own business (alerts, closing, looking for a reason) take turns
-with his calls without his noticing. It is taken without waiting where it is free, which is nearly always.
+*Turns.* Each way has its `Turns`: they tell the caller of his mistake when two of his tasks do the same thing, and
+let the stream's own business (alerts, closing, looking for a reason) take turns with his calls without his noticing.
 
 *Waking.* An alert or a close must wake tasks that are blocked in the transport. `channel.py` does that without
 closing the transport, because an alert may still have to go out.
@@ -39,9 +38,8 @@ import trio
 
 from ..protocol.alerts import Alert, AlertCode
 from ..protocol.codes import code_name
-from ..protocol.records import READ_SIZE, End, RecordReader, RecordWriter
+from ..protocol.records import End, RecordReader, RecordWriter
 from ..protocol.suites import RecordType
-from .conflict import ConflictDetector
 from .errors import (
     BadRecord,
     HandshakeError,
@@ -53,6 +51,7 @@ from .errors import (
     TransportBroken,
     TruncatedStream,
 )
+from .turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -64,6 +63,7 @@ if TYPE_CHECKING:
     from .config import Peer
 
 # A stream over TCP is a stream over something, so a handler for any transport is one for TCP.
+T = TypeVar("T")
 T_co = TypeVar("T_co", bound=trio.abc.Stream, covariant=True)
 
 LINGER_BYTES = 2**20
@@ -149,10 +149,8 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
         self._answer: Alert | None = None  # what aclose() sends in place of CLOSE
         self._plain = b""
         self._plain_at = 0
-        self._send_conflict = ConflictDetector("another task is sending on this SecureStream")
-        self._receive_conflict = ConflictDetector("another task is receiving on this SecureStream")
-        self._send_lock = trio.StrictFIFOLock()
-        self._receive_lock = trio.StrictFIFOLock()
+        self._send_turns = Turns("sending on this SecureStream")
+        self._receive_turns = Turns("receiving on this SecureStream")
 
     # --- sending
 
@@ -167,46 +165,60 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
         A call that is cancelled after something was sealed breaks the sending half: the peer will get no clean
         end. Receiving goes on.
         """
-        with self._send_conflict:
+        self._send_turns.begin()
+        try:
             self._check(self._sending)
             content = memoryview(data)
             if content.format != "B" or content.ndim != 1:
                 content = content.cast("B")
-            if not content:
+            if content:
+                await self._send(self._writer.data, content)
+            else:
                 await trio.lowlevel.checkpoint()
-                return
-            await self._send(lambda: self._writer.data(content))
+        finally:
+            self._send_turns.end()
 
     async def send_eof(self) -> None:
         """Sends the authenticated end of this direction; receiving goes on. Doing it again does nothing.
 
         Raises what `send_all` does.
         """
-        with self._send_conflict:
+        self._send_turns.begin()
+        try:
             if self._sending is Half.ENDED:
                 await trio.lowlevel.checkpoint()
                 return
             self._check(self._sending)
-            await self._send(lambda: self._control(RecordType.CLOSE))
+            await self._send(self._control, RecordType.CLOSE)
+        finally:
+            self._send_turns.end()
 
     async def update_key(self) -> None:
         """Changes the key of this direction. It is done without being asked after each GiB.
 
         Raises what `send_all` does.
         """
-        with self._send_conflict:
+        self._send_turns.begin()
+        try:
             self._check(self._sending)
-            await self._send(lambda: self._control(RecordType.KEY_UPDATE))
+            await self._send(self._control, RecordType.KEY_UPDATE)
+        finally:
+            self._send_turns.end()
 
     async def wait_send_all_might_not_block(self) -> None:
         """Returns when `send_all` might not block. Raises what `send_all` does."""
-        with self._send_conflict:
+        self._send_turns.begin()
+        try:
             self._check(self._sending)
-            async with self._send_lock:
-                try:
-                    await self._channel.wait_writable()
-                except (trio.ClosedResourceError, trio.BrokenResourceError) as exc:
-                    await self._explain_failed_send(exc)
+            await self._send_turns.take()
+            try:
+                await self._channel.wait_writable()
+            except (trio.ClosedResourceError, trio.BrokenResourceError) as exc:
+                await self._explain_failed_send(exc)
+            finally:
+                self._send_turns.give()
+        finally:
+            self._send_turns.end()
 
     @property
     def record_capacity(self) -> int:
@@ -222,15 +234,15 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
     def padding(self, policy: PaddingPolicy) -> None:
         self._writer.padding = policy
 
-    async def _send(self, seal: Callable[[], Iterable[bytes | memoryview]]) -> None:
+    async def _send(self, seal: Callable[[T], Iterable[bytes | memoryview]], what: T) -> None:
         """Seals and sends, in turn with alerts and other business of the stream."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        await _take(self._send_lock)
+        await self._send_turns.take()
         try:
             self._check(self._sending)
-            await self._transmit(seal())
+            await self._transmit(seal(what))
         finally:
-            self._send_lock.release()
+            self._send_turns.give()
 
     def _control(self, record_type: RecordType) -> list[bytes]:
         wire = self._writer.control(record_type)
@@ -275,9 +287,12 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
 
     async def _look_for_reason(self) -> None:
         with trio.move_on_after(self._close_timeout):
-            async with self._receive_lock:
+            await self._receive_turns.take()
+            try:
                 while self._receiving is Half.OPEN and len(self._plain) - self._plain_at < LINGER_BYTES:
                     await self._receive_once()
+            finally:
+                self._receive_turns.give()
 
     # --- receiving
 
@@ -288,7 +303,8 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
         again at every later call; `trio.ClosedResourceError` after `aclose()` or `send_alert()`;
         `trio.BusyResourceError` when another task is receiving. A cancelled call loses nothing.
         """
-        with self._receive_conflict:
+        self._receive_turns.begin()
+        try:
             if max_bytes is not None:
                 max_bytes = operator.index(max_bytes)
                 if max_bytes < 1:
@@ -300,34 +316,32 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
             else:
                 await self._wait_for_content()
             return self._take_content(max_bytes)
+        finally:
+            self._receive_turns.end()
 
     async def _wait_for_content(self) -> None:
-        await _take(self._receive_lock)
+        await self._receive_turns.take()
         try:
             while not self._plain and self._receiving is Half.OPEN:
-                if self._reader.has_more:
-                    await trio.lowlevel.checkpoint()  # a flood of empty records starves nobody
-                    self._open_records()
-                else:
-                    await self._receive_once()
+                await self._receive_once()
         finally:
-            self._receive_lock.release()
+            self._receive_turns.give()
 
     async def _receive_once(self) -> None:
-        """Reads the transport once and opens what came. The caller holds the receive lock."""
+        """Opens what is there, or else reads the transport once. The caller has the turn."""
         cause: BaseException | None = None
-        try:
-            data = await self._channel.receive(READ_SIZE)
-        except trio.BrokenResourceError as exc:
-            data, cause = b"", exc
-        except trio.ClosedResourceError:
-            self._check(self._receiving)
-            self._receiving = Half.CLOSED
-            raise
-        if data:
-            self._reader.feed(data)
+        if self._reader.has_more:
+            await trio.lowlevel.checkpoint()  # a flood of empty records starves nobody
         else:
-            self._reader.feed_eof()
+            try:
+                await self._channel.receive_into(self._reader)
+            except trio.BrokenResourceError as exc:
+                cause = exc
+                self._reader.feed_eof()
+            except trio.ClosedResourceError:
+                self._check(self._receiving)
+                self._receiving = Half.CLOSED
+                raise
         self._open_records(cause)
 
     def _open_records(self, cause: BaseException | None = None) -> None:
@@ -453,14 +467,14 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
     async def _send_last(self, record_type: RecordType, content: bytes) -> None:
         """The last record of this direction, after what was sealed before and not sent."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        await _take(self._send_lock)
+        await self._send_turns.take()
         try:
             if not self._may_be_last(record_type):
                 return  # the peer is to see a truncated stream, which it is
             wire = (self._channel.unsent or b"") + self._writer.control(record_type, content)
             await self._channel.send(wire)
         finally:
-            self._send_lock.release()
+            self._send_turns.give()
 
     def _may_be_last(self, record_type: RecordType) -> bool:
         if record_type is RecordType.CLOSE:
@@ -505,17 +519,22 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
         self._closed = True
         self._sending = self._receiving = Half.CLOSED
         self._plain, self._plain_at = b"", 0
-        self._channel.interrupt_receive()
-        self._channel.interrupt_send()
+        if self._receive_turns.taken:
+            self._channel.interrupt_receive()
+        if self._send_turns.taken:
+            self._channel.interrupt_send()
 
     async def _finish(self, last: tuple[RecordType, bytes] | None, *, linger: bool) -> None:
         if not linger:
             await self._send_goodbye(last)
-            return
-        # Both at once: over a transport without buffers, two ends that close must read to let each other write.
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._send_goodbye, last)
+        elif not self._send_turns.taken and self._channel.can_send_now():
+            await self._send_goodbye(last)
             await self._discard_input()
+        else:
+            # Both at once: where two ends that close wait for each other to read, they must.
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._send_goodbye, last)
+                await self._discard_input()
 
     async def _send_goodbye(self, last: tuple[RecordType, bytes] | None) -> None:
         # The peer may be gone, and a send of another task may still be on its way out of the transport.
@@ -527,16 +546,15 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
     async def _discard_input(self) -> None:
         """Until the peer's end, the transport's, or 1 MiB."""
         left = LINGER_BYTES
-        async with self._receive_lock:
+        await self._receive_turns.take()
+        try:
             while left > 0 and not self._peer_has_ended():
-                try:
-                    data = await self._channel.receive(READ_SIZE)
-                except (trio.BrokenResourceError, trio.ClosedResourceError):
-                    return
-                if not data:
-                    return
-                left -= len(data)
-                self._reader.feed(data)
+                received = await self._channel.receive_into(self._reader)
+                left -= received or left
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return
+        finally:
+            self._receive_turns.give()
 
     def _peer_has_ended(self) -> bool:
         while self._reader.has_more:
@@ -596,14 +614,6 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
 
 
 _NO_VERDICT = "the server closed the connection in place of an answer"
-
-
-async def _take(lock: trio.StrictFIFOLock) -> None:
-    """Takes the lock, without a checkpoint where it is free: what follows makes one."""
-    try:
-        lock.acquire_nowait()
-    except trio.WouldBlock:
-        await lock.acquire()
 
 
 # --- what an exception tells the peer ---------------------------------------------------------------
