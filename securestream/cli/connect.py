@@ -94,6 +94,8 @@ async def _open(where: Address, config: ClientConfig) -> Stream:
             return await open_secure_tcp_stream(where.host, where.port, config)
     except trio.TooSlowError:
         raise Failure(f"no connection to {where} within {_CONNECT_SECONDS} s: is the address right?") from None
+    except UnicodeError:
+        raise Failure(f"{where.host}: not the name of a host") from None
     except socket.gaierror as exc:
         raise Failure(f"{where.host}: {reason(exc)}; is the name spelled right?") from None
     except OSError as exc:
@@ -119,12 +121,13 @@ class _Exchange:
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
-        self._taken = True  # whether all that was read from standard input was sent
+        self._all_read = False  # standard input was at its end
+        self._all_sent = True  # what was read of it was sent
         self._still_sending = trio.CancelScope()
 
     async def run(self) -> None:
         """Raises what receiving raises, `OSError` of standard input and output, and `Failure` where the peer
-        ended in order and left input behind."""
+        ended in order before the input did."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._send_input)
             async for chunk in self._stream:
@@ -132,19 +135,21 @@ class _Exchange:
             with self._still_sending:
                 await self._until_peer_is_gone()
             nursery.cancel_scope.cancel()
-        if not self._taken:
-            raise Failure("the server closed the connection before it had taken all of the input")
+        # At a terminal nobody has more to send than was typed.
+        if not self._all_sent or not (self._all_read or os.isatty(STDIN)):
+            raise Failure("the server closed the connection before the end of the input")
 
     async def _send_input(self) -> None:
         size = _RECORDS_AT_ONCE * self._stream.record_capacity
         try:
             while data := await read_some(STDIN, size):
-                self._taken = False
+                self._all_sent = False
                 await self._stream.send_all(data)
-                self._taken = True
+                self._all_sent = True
+            self._all_read = True
             await self._stream.send_eof()
         except trio.BrokenResourceError:
-            self._taken = False  # why is read where it can be told from an end in order: by receiving
+            pass  # why will be seen by receiving, after what came before
         self._still_sending.cancel()
 
     async def _until_peer_is_gone(self) -> None:

@@ -127,6 +127,8 @@ async def serve_while(
 async def _listen(where: Address) -> list[trio.SocketListener]:
     try:
         return await trio.open_tcp_listeners(where.port, host=where.host)
+    except UnicodeError:
+        raise Failure(f"can't listen on {where}: not the name of a host") from None
     except OSError as exc:
         raise Failure(f"can't listen on {where}: {reason(exc)}") from None
 

@@ -12,7 +12,6 @@ for which every private key gives the same, known output.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import secrets
@@ -210,11 +209,10 @@ class SharedSecret(_Secret):
         """From `to_text()`'s form, or plain base64. Raises `ValueError`."""
         if text.strip().startswith(_SECRET_PREFIX):
             raise ValueError("this is a private key where a shared secret belongs")
-        raw = text.strip().removeprefix(_SHARED_PREFIX)
-        try:
-            return cls(base64.b64decode(raw, validate=True))
-        except binascii.Error:
-            raise ValueError("not a shared secret: not base64") from None
+        raw = _from_base64(text.strip().removeprefix(_SHARED_PREFIX))
+        if raw is None:
+            raise ValueError("not a shared secret: not base64")
+        return cls(raw)
 
     def to_text(self) -> str:
         """The secret as text, `ss-shared:` and base64."""
@@ -232,10 +230,17 @@ class SharedSecret(_Secret):
 def _decode_base64(text: str, what: str) -> bytes:
     """44 characters of base64, exactly as `b64encode` writes them. Raises `ValueError` with no part of `text`."""
     text = text.strip()
-    try:
-        raw = base64.b64decode(text, validate=True)
-    except ValueError:  # binascii.Error, or text beyond ASCII
-        raise ValueError(f"not {what}: it is 44 characters of base64") from None
+    raw = _from_base64(text)
+    if raw is None:
+        raise ValueError(f"not {what}: it is 44 characters of base64")
     if len(raw) != KEY_SIZE or base64.b64encode(raw).decode() != text:
         raise ValueError(f"not {what}: it is 44 characters of base64, this is {len(text)}")
     return raw
+
+
+def _from_base64(text: str) -> bytes | None:
+    """None where it isn't. Python's own errors repeat the text, and would go along in an exception's context."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:  # binascii.Error, or text beyond ASCII
+        return None

@@ -95,23 +95,25 @@ class SocketChannel:
     Waits first and reads then: data that is awaited is seldom there already, and no buffer is held while waiting.
     """
 
-    __slots__ = ("_socket", "bytes_received", "bytes_sent", "stream", "unsent")
+    __slots__ = ("_interrupted", "_socket", "bytes_received", "bytes_sent", "stream", "unsent")
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self.stream = stream
         self._socket = stream.socket
+        self._interrupted = False
         self.unsent: bytes | None = b""
         self.bytes_sent = self.bytes_received = 0
 
     async def send(self, data: bytes | memoryview) -> None:
         view, sent = memoryview(data), 0
+        self._interrupted = False
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
             while True:
                 try:
                     sent += os.write(self._socket.fileno(), view[sent:] if sent else view)
                 except BlockingIOError:
-                    await trio.lowlevel.wait_writable(self._socket.fileno())
+                    await self._wait_for_room()
                     continue
                 if sent == len(view):
                     break
@@ -123,6 +125,11 @@ class SocketChannel:
         finally:
             self.bytes_sent += sent
         await trio.lowlevel.cancel_shielded_checkpoint()
+
+    async def _wait_for_room(self) -> None:
+        await trio.lowlevel.wait_writable(self._socket.fileno())
+        if self._interrupted:  # when there was room already, and nobody waiting to be woken
+            raise trio.ClosedResourceError("interrupted by another task")
 
     async def wait_writable(self) -> None:
         if self._socket.fileno() < 0:
@@ -179,7 +186,11 @@ class SocketChannel:
         if self._socket.fileno() >= 0:
             trio.lowlevel.notify_closing(self._socket.fileno())
 
-    interrupt_send = interrupt_send_between_writes = interrupt_receive
+    def interrupt_send(self) -> None:
+        self._interrupted = True
+        self.interrupt_receive()
+
+    interrupt_send_between_writes = interrupt_send
 
 
 Channel = StreamChannel | SocketChannel

@@ -548,18 +548,17 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
         left = LINGER_BYTES
         await self._receive_turns.take()
         try:
-            while left > 0 and not self._peer_has_ended():
-                received = await self._channel.receive_into(self._reader)
-                left -= received or left
+            while left > 0 and self._reader.end not in (End.CLOSED, End.ALERTED):
+                if self._reader.has_more:
+                    await trio.lowlevel.checkpoint()  # as for a receiver: a flood starves nobody
+                    self._reader.read()
+                else:
+                    received = await self._channel.receive_into(self._reader)
+                    left -= received or left
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return
         finally:
             self._receive_turns.give()
-
-    def _peer_has_ended(self) -> bool:
-        while self._reader.has_more:
-            self._reader.read()
-        return self._reader.end in (End.CLOSED, End.ALERTED)
 
     def _wipe(self) -> None:
         self._writer.wipe()

@@ -113,16 +113,21 @@ class Keys:
 @contextlib.asynccontextmanager
 async def echo_server(keys: Keys) -> AsyncIterator[tuple[trio.Process, int]]:
     """`securestream echo` for the client of `keys`, and its port."""
-    arguments = ["--key", keys.server_file, "--listen", "127.0.0.1:0", "--allow", keys.client_public]
-    async with running("echo", *arguments) as process:
+    who = ["--key", str(keys.server_file), "--allow", keys.client_public]
+    async with running("echo", *who, "--listen", "127.0.0.1:0") as process:
         line = await read_line(process)
         yield process, int(line.split()[2].rpartition(":")[2])
 
 
 @contextlib.asynccontextmanager
-async def serving(handler: Callable[[Stream], Awaitable[None]], keys: Keys) -> AsyncIterator[int]:
+async def serving(
+    handler: Callable[[Stream], Awaitable[None]],
+    keys: Keys,
+    authorize: Callable[[ss.Peer], Awaitable[object]] | None = None,
+) -> AsyncIterator[int]:
     """A server in this process, with a handler of the test's; its port."""
-    config = ss.ServerConfig(key=keys.server, authorize=ss.AuthorizedPeers([keys.client.public_key]))
+    authorize = authorize or ss.AuthorizedPeers([keys.client.public_key])
+    config = ss.ServerConfig(key=keys.server, authorize=authorize)
     async with trio.open_nursery() as nursery:
         listeners: list[trio.SocketListener] = await nursery.start(
             lambda task_status: ss.serve_secure_tcp(handler, 0, config, host="127.0.0.1", task_status=task_status)

@@ -7,7 +7,7 @@ import os
 import re
 import stat
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -20,6 +20,9 @@ from securestream.trust.keyfile import (
     read_secret_file,
     write_key_file,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 KEY = ss.PrivateKey.generate()
 TEXT = KEY.to_text()
@@ -87,9 +90,15 @@ def test_a_file_that_can_not_be_written_whole_is_not_left_behind(
 
 @pytest.mark.parametrize(
     "content",
-    [TEXT, f"\n\n  {TEXT}  \n\n", f"# a\n#b\n{TEXT}\n# c\n", f"{TEXT}\r\n", f"\ufeff{TEXT}\n", b"# \xff\n" + TEXT.encode()],
-    ids=["bare", "space", "comments", "Windows", "byte order mark", "not UTF-8"],
-)  # fmt: skip
+    [
+        pytest.param(TEXT, id="bare"),
+        pytest.param(f"\n\n  {TEXT}  \n\n", id="space"),
+        pytest.param(f"# a\n#b\n{TEXT}\n# c\n", id="comments"),
+        pytest.param(f"{TEXT}\r\n", id="Windows"),
+        pytest.param(f"\ufeff{TEXT}\n", id="byte order mark"),
+        pytest.param(b"# \xff\n" + TEXT.encode(), id="not UTF-8"),
+    ],
+)
 def test_comments_space_and_line_ends_do_not_matter(tmp_path: Path, content: str | bytes) -> None:
     assert read_key_file(private_file(tmp_path, content)) == KEY
 

@@ -7,8 +7,6 @@ import pty
 import stat
 from typing import TYPE_CHECKING
 
-import pytest
-
 import securestream as ss
 from securestream.trust.keyfile import read_key_file
 
@@ -81,19 +79,16 @@ async def test_keygen_on_a_terminal_prints_the_file_only() -> None:
 
 async def test_pubkey_reads_a_file_or_standard_input(keys: Keys) -> None:
     wanted = Result(0, f"{keys.server_public}\n".encode(), "")
-    text = keys.server_file.read_bytes()
     assert await cli("pubkey", keys.server_file) == wanted
-    assert await cli("pubkey", stdin=text) == wanted
-    assert await cli("pubkey", "-", stdin=text) == wanted
+    assert await cli("pubkey", stdin=keys.server_file.read_bytes()) == wanted
 
 
-@pytest.mark.parametrize("mode", [0o640, 0o604])
-async def test_pubkey_refuses_a_file_that_is_open_to_others(keys: Keys, mode: int) -> None:
-    keys.server_file.chmod(mode)
-    result = await cli("pubkey", keys.server_file)
+async def test_pubkey_refuses_a_file_that_is_open_to_others(keys: Keys) -> None:
     path = keys.server_file
-    assert result.err == f"securestream: {path} is open to others than its owner; to mend it: chmod 600 {path}\n"
-    assert (result.status, result.out) == (2, b"")
+    path.chmod(0o640)
+    assert await cli("pubkey", path) == Result(
+        2, b"", f"securestream: {path} is open to others than its owner; to mend it: chmod 600 {path}\n"
+    )
 
 
 async def test_a_full_disk_is_one_line() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import socket
 import sys
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 import securestream as ss
-from securestream.cli import app, main
+from securestream.cli import app, connect, main
 from securestream.cli.app import run
 from securestream.cli.common import Address, NobodyReads, address, complain, main_cause
 
@@ -44,7 +45,7 @@ async def test_the_module_runs_the_command() -> None:
 def test_help_names_every_command_but_the_hidden_one() -> None:
     result = CliRunner().invoke(app.securestream, ["--help"], prog_name="securestream")
     assert result.exit_code == 0
-    assert re.findall(r"^  ([a-z-]+)  +\w", result.output, re.MULTILINE) == [*COMMANDS, "bench"]
+    assert re.findall(r"^  ([a-z][a-z-]+)  +\w", result.output, re.MULTILINE) == [*COMMANDS, "bench"]
 
 
 def test_without_a_command_it_is_wrong_usage_and_help(capsys: pytest.CaptureFixture[str]) -> None:
@@ -83,6 +84,8 @@ def test_the_exit_statuses_of_connect_are_in_its_help() -> None:
 CONNECT = ["connect", "127.0.0.1:1", "--server-key", PUBLIC]
 ECHO = ["echo", "--key", "{key}", "--listen"]
 NOT_AN_ADDRESS = "it is HOST:PORT, as 127.0.0.1:9222, db.example:9222 or [::1]:9222"
+BAD_ADDRESS = "Invalid value for 'HOST:PORT': "
+NOT_STDIN = "standard input is what is sent: put the secret into a file"
 NOT_A_KEY = "not a public key: it is 44 characters of base64"
 SEE_CONNECT = " (see: securestream connect --help)"
 SEE_ECHO = " (see: securestream echo --help)"
@@ -99,20 +102,16 @@ WHO = "say who may connect: --allow PUBKEY for each client, or --allow-anyone"
         (["demo", "/dev/zero"], "/dev/zero: not a regular file; name one to send, or none", 1),
         ([*CONNECT, "--key", "/nowhere/a.key"], "/nowhere/a.key: No such file or directory", 2),
         ([*CONNECT, "--secret-file", "/nowhere/a"], "/nowhere/a: No such file or directory", 2),
-        ([*CONNECT, "--key", "-"], f"standard input is what is sent: put the secret into a file{SEE_CONNECT}", 2),
-        ([*CONNECT, "--secret-file", "-"], f"standard input is what is sent: put the secret into a file{SEE_CONNECT}", 2),
+        ([*CONNECT, "--key", "-"], f"{NOT_STDIN}{SEE_CONNECT}", 2),
+        ([*CONNECT, "--secret-file", "-"], f"{NOT_STDIN}{SEE_CONNECT}", 2),
         ([*CONNECT, "--secret-file", "{key}"], "{key}, line 3: this is a private key where a shared secret belongs", 2),
         (CONNECT, "can't connect to 127.0.0.1:1: Connection refused; is the server running, and the address right?", 1),
-        (
-            ["connect", "nowhere.invalid:1", "--server-key", PUBLIC],
-            "nowhere.invalid: Name or service not known; is the name spelled right?",
-            1,
-        ),
-        (["connect", "host", "--server-key", PUBLIC], f"Invalid value for 'HOST:PORT': {NOT_AN_ADDRESS}{SEE_CONNECT}", 2),
-        (["connect", "::1:5", "--server-key", PUBLIC], f"Invalid value for 'HOST:PORT': {NOT_AN_ADDRESS}{SEE_CONNECT}", 2),
+        (["connect", "a..b:1", "--server-key", PUBLIC], "a..b: not the name of a host", 1),
+        (["connect", "host", "--server-key", PUBLIC], f"{BAD_ADDRESS}{NOT_AN_ADDRESS}{SEE_CONNECT}", 2),
+        (["connect", "::1:5", "--server-key", PUBLIC], f"{BAD_ADDRESS}{NOT_AN_ADDRESS}{SEE_CONNECT}", 2),
         (
             ["connect", "host:65536", "--server-key", PUBLIC],
-            f"Invalid value for 'HOST:PORT': a port is a number up to 65535, not 65536{SEE_CONNECT}",
+            f"{BAD_ADDRESS}a port is a number up to 65535, not 65536{SEE_CONNECT}",
             2,
         ),
         (
@@ -145,6 +144,7 @@ WHO = "say who may connect: --allow PUBKEY for each client, or --allow-anyone"
             "can't listen on 192.0.2.1:1: Cannot assign requested address",
             1,
         ),
+        ([*ECHO, "a..b:1", "--allow-anyone"], "can't listen on a..b:1: not the name of a host", 1),
         (["ehco"], "No such command 'ehco'.", 2),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -238,6 +238,19 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
     assert caught.value.code == f"securestream: {missing} not installed: pip install 'securestream[cli]'"
 
 
+def test_a_name_that_nobody_knows_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def unknown(host: str, port: int, config: ss.ClientConfig) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(connect, "open_secure_tcp_stream", unknown)
+    assert run(["connect", "db.exmaple:1", "--server-key", PUBLIC]) == 1
+    assert capsys.readouterr().err == (
+        "securestream: db.exmaple: Name or service not known; is the name spelled right?\n"
+    )
+
+
 # --- addresses --------------------------------------------------------------------------------------
 
 
@@ -255,9 +268,12 @@ def test_an_address_is_host_and_port_and_prints_as_it_was_given(text: str, host:
     assert str(address(text)) == text
 
 
-@pytest.mark.parametrize(
-    "text", ["", "host", ":1", "host:", "host:x", "host:-1", "host:1:2", "::1", "[::1]", "[]:1", "[::1:1", "a b:1", "h:٣"]
-)  # fmt: skip
+NO_HOST = ["", ":1", "[]:1", "a b:1"]
+NO_PORT = ["host", "host:", "host:x", "host:-1", "host:1:2", "h:٣", "h: 1", "h:1\n", "h:123456"]
+BAD_BRACKETS = ["::1", "[::1]", "[::1:1"]
+
+
+@pytest.mark.parametrize("text", [*NO_HOST, *NO_PORT, *BAD_BRACKETS])
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter):
         address(text)

@@ -312,6 +312,13 @@ def test_an_alert_frame_and_then_the_end_is_an_unauthenticated_alert(suite: Suit
     assert not reader.authenticated
 
 
+def test_a_sixth_byte_makes_an_alert_frame_a_bad_record_at_once() -> None:
+    """Of suite 2: suite 1's header may begin with any bytes."""
+    for places in ([], [5]):
+        reader = RecordReader(Suite.AEGIS_256, KEY, expects_verdict=True)
+        assert fails_with(reader, *cut(IN_CLEAR + b"\0", places)) is BAD_RECORD
+
+
 def test_an_alert_frame_is_seen_though_nothing_was_read_before_the_end(suite: Suite) -> None:
     reader = RecordReader(suite, KEY, expects_verdict=True)
     reader.feed(IN_CLEAR)

@@ -259,9 +259,9 @@ def test_buffers_are_used_again_by_other_streams_and_never_by_two_at_once(suite:
     assert received == contents
 
 
-def test_a_long_conversation_takes_a_handful_of_buffers(
-    suite: Suite, backend: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def buffers(backend: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes of all buffers that are made while the test runs."""
     sizes: list[int] = []
     genuine = backend.Buffer
 
@@ -270,6 +270,20 @@ def test_a_long_conversation_takes_a_handful_of_buffers(
         return genuine(size)
 
     monkeypatch.setattr(backend, "Buffer", counted)
+    return sizes
+
+
+def test_idle_streams_hold_no_buffers(suite: Suite, buffers: list[int]) -> None:
+    idle: list[RecordReader] = []
+    for _ in range(50):
+        writer, reader = new_pair(suite)
+        wire = flush(writer, b"text") + flush(writer, b"more")
+        assert receive(reader, wire[:-1]) == b"text"
+        idle.append(reader)
+    assert len(buffers) < 10
+
+
+def test_a_long_conversation_takes_a_handful_of_buffers(suite: Suite, buffers: list[int]) -> None:
     writer, reader = new_pair(suite)
     for _ in range(20):
         wire = (
@@ -282,7 +296,7 @@ def test_a_long_conversation_takes_a_handful_of_buffers(
             reader.feed(piece)
             drain(reader)
     assert reader.content_bytes == 20 * (2 * BATCH + 4)
-    assert len(sizes) < 10
+    assert len(buffers) < 10
 
 
 def test_one_read_opens_a_bounded_number_of_records(suite: Suite) -> None:

@@ -1,0 +1,144 @@
+"""`securestream echo`, as a process."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+import securestream as ss
+
+from .support import Keys, cli, echo_server, read_all, read_line, running
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+async def test_it_prints_its_address_and_public_key_and_sends_back_what_it_gets(keys: Keys) -> None:
+    options = ["--key", str(keys.server_file), "--allow", keys.client_public]
+    async with running("echo", *options, "--listen", "127.0.0.1:0") as server:
+        line = await read_line(server)
+        match = re.fullmatch(r"Listening on 127\.0\.0\.1:([1-9]\d*) as (\S{44})\n", line)
+        assert match is not None
+        assert match[2] == keys.server_public
+        async with await ss.open_secure_tcp_stream("127.0.0.1", int(match[1]), keys.config()) as stream:
+            await stream.send_all(b"hello")
+            assert await stream.receive_some() == b"hello"
+            await stream.send_eof()
+            assert await stream.receive_some() == b""
+
+
+async def test_it_listens_on_ipv6(keys: Keys) -> None:
+    with trio.socket.socket(trio.socket.AF_INET6) as probe:
+        try:
+            await probe.bind(("::1", 0))
+        except OSError:
+            pytest.skip("no IPv6 here")
+    options = ["--key", str(keys.server_file), "--allow-anyone", "--listen", "[::1]:0"]
+    async with running("echo", *options) as server:
+        where = (await read_line(server)).split()[2]
+        assert re.fullmatch(r"\[::1\]:[1-9]\d*", where)
+        answer = await cli("connect", where, "--server-key", keys.server_public, stdin=b"hello")
+    assert (answer.status, answer.out, answer.err) == (0, b"hello", "")
+
+
+async def test_the_key_may_come_from_standard_input(keys: Keys) -> None:
+    async with running("echo", "--key", "-", "--listen", "127.0.0.1:0", "--allow-anyone") as server:
+        assert server.stdin is not None
+        await server.stdin.send_all(keys.server_file.read_bytes())
+        await server.stdin.aclose()
+        assert keys.server_public in await read_line(server)
+
+
+async def test_each_allowed_client_may_connect(keys: Keys) -> None:
+    other = ss.PrivateKey.generate()
+    allowed = ["--allow", keys.client_public, "--allow", str(other.public_key)]
+    options = ["--key", str(keys.server_file), "--listen", "127.0.0.1:0", *allowed]
+    async with running("echo", *options) as server:
+        port = int((await read_line(server)).split()[2].rpartition(":")[2])
+        for key in (keys.client, other):
+            config = ss.ClientConfig(key=key, server_key=keys.server.public_key)
+            async with await ss.open_secure_tcp_stream("127.0.0.1", port, config):
+                pass
+
+
+async def test_refusals_are_logged_in_one_line_each(keys: Keys) -> None:
+    stranger = ss.PrivateKey.generate()
+    config = ss.ClientConfig(key=stranger, server_key=keys.server.public_key)
+    async with echo_server(keys) as (server, port):
+        for _ in range(2):
+            with pytest.raises(ss.HandshakeRefused):
+                await ss.open_secure_tcp_stream("127.0.0.1", port, config)
+        garbage = await trio.open_tcp_stream("127.0.0.1", port)
+        async with garbage:
+            await garbage.send_all(b"GET / HTTP/1.1\r\n\r\n")
+            await read_all(garbage)
+        server.terminate()
+        lines = (await read_all(server.stderr)).decode().splitlines()
+    assert len(lines) == 3
+    assert all(re.match(r"securestream: refused 127\.0\.0\.1:\d+[,:] ", line) for line in lines)
+    assert all(str(stranger.public_key) in line for line in lines[:2])
+
+
+async def test_a_secret_file_keeps_out_who_does_not_know_the_secret(tmp_path: Path, keys: Keys) -> None:
+    secret, path = ss.SharedSecret.generate(), tmp_path / "group.secret"
+    path.touch(0o600)
+    path.write_text(secret.to_text())
+    options = ["--key", str(keys.server_file), "--allow-anyone", "--secret-file", str(path)]
+    async with running("echo", *options, "--listen", "127.0.0.1:0") as server:
+        where = (await read_line(server)).split()[2]
+        known = await cli("connect", where, "--server-key", keys.server_public, "--secret-file", path, stdin=b"hello")
+        unknown = await cli("connect", where, "--server-key", keys.server_public)
+    assert (known.status, known.out) == (0, b"hello")
+    assert unknown.status == 1
+    assert "the shared secret is wrong, missing, or not wanted there" in unknown.err
+
+
+@pytest.mark.usefixtures("usual_sigint")
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+async def test_a_signal_ends_it_and_open_connections_are_told(keys: Keys, number: signal.Signals, status: int) -> None:
+    async with echo_server(keys) as (server, port):
+        async with await ss.open_secure_tcp_stream("127.0.0.1", port, keys.config()) as stream:
+            await stream.send_all(b"hello")
+            assert await stream.receive_some() == b"hello"
+            server.send_signal(number)
+            with pytest.raises(ss.PeerAlert) as caught:
+                await stream.receive_some()
+            assert caught.value.alert == ss.Alert(ss.AlertCode.SHUTTING_DOWN, "this server is shutting down")
+        assert await server.wait() == status
+        assert await read_all(server.stderr) == b""
+
+
+async def test_a_connection_that_does_not_listen_does_not_hold_up_the_end(keys: Keys) -> None:
+    async with echo_server(keys) as (server, port):
+        stream = await ss.open_secure_tcp_stream("127.0.0.1", port, keys.config())
+        with trio.move_on_after(0.3):  # until nothing more goes in: what comes back is not read
+            while True:
+                await stream.send_all(bytes(2**20))
+        server.terminate()
+        assert await server.wait() == 0
+        await trio.aclose_forcefully(stream)
+
+
+async def test_a_port_that_is_taken_is_one_line(keys: Keys) -> None:
+    async with echo_server(keys) as (_, port):
+        options = ["--key", str(keys.server_file), "--allow-anyone"]
+        result = await cli("echo", *options, "--listen", f"127.0.0.1:{port}")
+    assert (result.status, result.out) == (1, b"")
+    assert result.err == f"securestream: can't listen on 127.0.0.1:{port}: Address already in use\n"
+
+
+async def test_its_reader_may_leave(keys: Keys) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    options = ["--key", str(keys.server_file), "--allow-anyone", "--listen", "127.0.0.1:0"]
+    try:
+        async with running("echo", *options, stdout=writing) as server:
+            assert b"Traceback" not in await read_all(server.stderr)
+            assert await server.wait() == 1
+    finally:
+        os.close(writing)
