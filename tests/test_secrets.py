@@ -18,7 +18,7 @@ import trio
 import trio.testing
 
 import securestream as ss
-from securestream.protocol.handshake import ClientHandshake, ServerHandshake
+from securestream.protocol.handshake import ClientHandshake, SecretPolicy, ServerHandshake
 from securestream.protocol.messages import FrameReader, Kind
 
 from .service.support import serving
@@ -304,7 +304,13 @@ def test_the_machines_of_a_handshake_and_its_keys_do_not_show_them() -> None:
         secret=SECRET,
         ephemeral=CLIENT_EPHEMERAL,
     )
-    server = ServerHandshake(key=SERVER_KEY, suites=tuple(ss.Suite), secrets=[SECRET], ephemeral=SERVER_EPHEMERAL)
+    server = ServerHandshake(
+        key=SERVER_KEY,
+        suites=tuple(ss.Suite),
+        secrets=[SECRET],
+        secret_policy=SecretPolicy.REQUIRED,
+        ephemeral=SERVER_EPHEMERAL,
+    )
     server.hello(body_of(client.hello()))
     client.challenge(body_of(server.challenge()))
     server.response(body_of(client.response(TOKEN)))

@@ -208,7 +208,7 @@ WORKLOADS = {
 }
 
 # What `securestream bench NAME` runs.
-MODES = {
+MODES: dict[str, tuple[str, ...]] = {
     "bulk": ("bulk-64k", "bulk-1m", "bulk-1k", "buffered-1k"),
     "handshake": ("handshake",),
     "roundtrip": ("roundtrip",),

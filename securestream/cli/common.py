@@ -95,7 +95,7 @@ def main_cause(exc: BaseException) -> BaseException:
 class NobodyReads(click.ClickException):
     """Whoever read standard output has left: nothing to say, and the status of what a SIGPIPE ended."""
 
-    exit_code = 128 + signal.SIGPIPE
+    exit_code = 141  # 128 + SIGPIPE, as a shell has it
 
     def __init__(self) -> None:
         super().__init__("")

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 _CONNECT_SECONDS = 30
 _RECORDS_AT_ONCE = 8
+# Once the server is gone: what has not come from standard input by then is not waited for.
+_GRACE_SECONDS = 0.5
 
 _EXAMPLES = """\b
 Examples:
@@ -47,7 +49,7 @@ Examples:
       --key client.key < question > answer
 \b
 Exit status:
-  0      all was sent, and the server ended its answer in order
+  0      the input was sent, and the server ended its answer in order
   1      no connection, a failed handshake, or a stream cut short
   2      wrong usage, or a key file that can't be used
   3      the server ended the stream with an alert; it is on standard error
@@ -121,9 +123,9 @@ class _Exchange:
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
-        self._all_read = False  # standard input was at its end
-        self._all_sent = True  # what was read of it was sent
-        self._still_sending = trio.CancelScope()
+        self._all_sent = True  # what was read from standard input
+        self._peer_is_gone = False
+        self._until_input_ends = trio.CancelScope()
 
     async def run(self) -> None:
         """Raises what receiving raises, `OSError` of standard input and output, and `Failure` where the peer
@@ -132,29 +134,33 @@ class _Exchange:
             nursery.start_soon(self._send_input)
             async for chunk in self._stream:
                 await write_all(STDOUT, chunk)
-            with self._still_sending:
+            with self._until_input_ends:
                 await self._until_peer_is_gone()
+                if self._all_sent:
+                    await trio.sleep(_GRACE_SECONDS)
             nursery.cancel_scope.cancel()
-        # At a terminal nobody has more to send than was typed.
-        if not self._all_sent or not (self._all_read or os.isatty(STDIN)):
-            raise Failure("the server closed the connection before the end of the input")
+        if not self._all_sent:
+            raise Failure("the server closed the connection before it had all of the input")
 
     async def _send_input(self) -> None:
         size = _RECORDS_AT_ONCE * self._stream.record_capacity
         try:
             while data := await read_some(STDIN, size):
                 self._all_sent = False
+                if self._peer_is_gone:
+                    break
                 await self._stream.send_all(data)
                 self._all_sent = True
-            self._all_read = True
-            await self._stream.send_eof()
+            else:
+                await self._stream.send_eof()
         except trio.BrokenResourceError:
             pass  # why will be seen by receiving, after what came before
-        self._still_sending.cancel()
+        self._until_input_ends.cancel()
 
     async def _until_peer_is_gone(self) -> None:
-        """The peer has ended its direction and may still be reading this one. Once it closes the connection
-        it isn't, and nobody needs to wait for a person at an idle terminal."""
+        """The peer has ended its direction and may still be reading this one. Once it closes the connection it
+        isn't, and nobody needs to wait for a person at an idle terminal."""
         with contextlib.suppress(trio.BrokenResourceError):
             while await self._stream.transport_stream.receive_some(4_096):
                 pass
+        self._peer_is_gone = True

@@ -211,7 +211,7 @@ class ClientHandshake(_Machine):
             psks=() if secret is None else (secret.psk,),
             shared_keys=self._shared_keys,
         )
-        self.server_payload = b""
+        self.server_payload: bytes = b""
 
     def _seal_route(self, e: PrivateKey, server_key: PublicKey | None, middlebox_key: PublicKey | None) -> bytes:
         if server_key is None:
@@ -281,8 +281,8 @@ class ServerHandshake(_Machine):
         self._secret_policy = secret_policy
         self._require_route = require_route
         self._ephemeral = ephemeral
-        self.used_secret = False
-        self.credentials = b""
+        self.used_secret: bool = False
+        self.credentials: bytes = b""
 
     def hello(self, body: bytes) -> None:
         """Takes the hello. The order of the checks is the protocol's: what is cheap first, and no

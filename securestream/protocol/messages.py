@@ -33,7 +33,6 @@ PROLOGUE = b"securestream/1"
 MODE_PSK0 = 0x01
 ROUTE_SIZE = KEY_SIZE + TAG_SIZE
 MAX_PAYLOAD = 32_768
-MAX_SUITES = 255
 
 _FRAME = struct.Struct("<HB")
 _CODE = struct.Struct("<H")

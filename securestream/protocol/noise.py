@@ -252,8 +252,8 @@ class HandshakeState:
             raise ValueError(f"{pattern.name} takes {_count_of_psks(pattern.messages)} psks, not {len(self._psks)}")
         self._shared_keys = shared_keys or SharedKeys()
         self._index = 0
-        self.s = s
-        self.e = e
+        self.s: PrivateKey = s
+        self.e: PrivateKey | None = e
         self.rs: PublicKey | None = None
         self.re: PublicKey | None = None
         self._symmetric = SymmetricState(protocol_name(pattern))

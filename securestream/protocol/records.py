@@ -119,13 +119,16 @@ class RecordWriter:
         self._seal, self._lead = self._sealer.seal, self._sealer.lead
         self._around = LENGTH_SIZE + self._sealer.tag_size
         self._prefix = self._sealer.prefix
-        self.overhead = LENGTH_SIZE + PLAIN_HEADER_SIZE + self._sealer.tag_size
-        self.capacity = MAX_RECORD - self.overhead
-        self.padding = padding or NoPadding()
+        self.overhead: int = LENGTH_SIZE + PLAIN_HEADER_SIZE + self._sealer.tag_size
+        self.capacity: int = MAX_RECORD - self.overhead
+        self.padding: PaddingPolicy = padding or NoPadding()
         self._until_update = UPDATE_AFTER_BYTES
         self._records_left = UPDATE_AFTER_RECORDS
-        self.ended = False
-        self.records = self.plain_bytes = self.padding_bytes = self.key_updates = 0
+        self.ended: bool = False
+        self.records: int = 0
+        self.plain_bytes: int = 0
+        self.padding_bytes: int = 0
+        self.key_updates: int = 0
 
     def data(self, content: memoryview) -> Iterator[memoryview]:
         """One flush: `content` as DATA records, in batches of wire bytes.
@@ -319,12 +322,14 @@ class RecordReader:
         self._buffer: sodium.backend.Buffer | None = None  # wire bytes from _at to _filled, while there are records
         self._at = self._filled = 0
         self._tail = b""  # and what is less than one, between two reads of the transport
-        self.end = End.OPEN
+        self.end: End = End.OPEN
         self.alert: Alert | None = None
-        self.authenticated = True
+        self.authenticated: bool = True
         self.failure: RemoteProtocolError | None = None
         self.accepted: bytes | None = None
-        self.records = self.content_bytes = self.key_updates = 0
+        self.records: int = 0
+        self.content_bytes: int = 0
+        self.key_updates: int = 0
 
     # --- what lies in the buffer
 

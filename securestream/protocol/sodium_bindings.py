@@ -57,7 +57,7 @@ class Buffer:
     __slots__ = ("view",)
 
     def __init__(self, size: int) -> None:
-        self.view = memoryview(bytearray(size))
+        self.view: memoryview = memoryview(bytearray(size))
 
 
 class Aegis256:
@@ -98,7 +98,7 @@ class SecretStreamPush:
 
     def __init__(self, key: bytes) -> None:
         self._state = bindings.crypto_secretstream_xchacha20poly1305_state()
-        self.header = bindings.crypto_secretstream_xchacha20poly1305_init_push(self._state, key)
+        self.header: bytes = bindings.crypto_secretstream_xchacha20poly1305_init_push(self._state, key)
 
     def encrypt(self, target: Buffer, to: int, source: Buffer, start: int, length: int, tag: int) -> None:
         plain = bytes(source.view[start : start + length])

@@ -53,15 +53,15 @@ def chachapoly_decrypt(key: bytes, nonce: bytes, ad: bytes, ciphertext: bytes) -
 
 
 class Buffer:
-    """Memory to write into: `view` for Python, `address` for libsodium."""
+    """Memory to write into: `view` for Python, `_address` for libsodium."""
 
-    __slots__ = ("address", "size", "view")
+    __slots__ = ("_address", "size", "view")
 
     def __init__(self, size: int) -> None:
-        self.size = size
+        self.size: int = size
         data = bytearray(size)
-        self.view = memoryview(data)
-        self.address = ffi.from_buffer(data)
+        self.view: memoryview = memoryview(data)
+        self._address = ffi.from_buffer(data)
 
 
 class Aegis256:
@@ -80,9 +80,9 @@ class Aegis256:
             raise IndexError(_OUTSIDE)
         self._nonce[:8] = number.to_bytes(8, "little")
         _aegis_encrypt(
-            target.address + to,
+            target._address + to,
             _NULL,
-            source.address + start,
+            source._address + start,
             length,
             _NULL,
             0,
@@ -96,10 +96,10 @@ class Aegis256:
             raise IndexError(_OUTSIDE)
         self._nonce[:8] = number.to_bytes(8, "little")
         failed: int = _aegis_decrypt(
-            target.address + to,
+            target._address + to,
             _NULL,
             _NULL,
-            source.address + start,
+            source._address + start,
             length,
             _NULL,
             0,
@@ -136,7 +136,7 @@ class SecretStreamPush(_SecretStream):
     def encrypt(self, target: Buffer, to: int, source: Buffer, start: int, length: int, tag: int) -> None:
         if to + length + 17 > target.size or start + length > source.size:
             raise IndexError(_OUTSIDE)
-        _push(self._state, target.address + to, _NULL, source.address + start, length, _NULL, 0, tag)
+        _push(self._state, target._address + to, _NULL, source._address + start, length, _NULL, 0, tag)
 
 
 class SecretStreamPull(_SecretStream):
@@ -152,5 +152,5 @@ class SecretStreamPull(_SecretStream):
     def decrypt(self, target: Buffer, to: int, source: Buffer, start: int, length: int) -> int:
         if to + length - 17 > target.size or start + length > source.size:
             raise IndexError(_OUTSIDE)
-        failed = _pull(self._state, target.address + to, _NULL, self._tag, source.address + start, length, _NULL, 0)
+        failed = _pull(self._state, target._address + to, _NULL, self._tag, source._address + start, length, _NULL, 0)
         return -1 if failed else self._tag[0]

@@ -188,7 +188,7 @@ class SecretStreamSealer:
 
     def __init__(self, key: bytes) -> None:
         self._cipher = sodium.backend.SecretStreamPush(key)
-        self.prefix = self._cipher.header
+        self.prefix: bytes = self._cipher.header
 
     def seal(self, buffer: sodium.backend.Buffer, at: int, length: int, record_type: int) -> None:
         self._cipher.encrypt(buffer, at, buffer, at + MAX_RECORD, length, _TAG_OF_TYPE[record_type])

@@ -25,7 +25,7 @@ T_Stream = TypeVar("T_Stream", bound=trio.abc.Stream)
 T_Listener = TypeVar("T_Listener", bound=trio.abc.Listener[trio.abc.Stream])
 Handler = Callable[[SecureStream[T_Stream]], Awaitable[object]]
 
-logger = logging.getLogger("securestream")
+logger: logging.Logger = logging.getLogger("securestream")
 
 # Clients that are being told "busy" are few and short-lived; beyond so many a connection is just closed.
 _MAX_REFUSALS = 256

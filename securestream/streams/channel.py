@@ -35,10 +35,11 @@ class StreamChannel:
     unsent: bytes | None = None  # never known
 
     def __init__(self, stream: trio.abc.Stream) -> None:
-        self.stream = stream
-        self.bytes_sent = self.bytes_received = 0
-        self._send_scope: trio.CancelScope | None = None
-        self._receive_scope: trio.CancelScope | None = None
+        self.stream: trio.abc.Stream = stream
+        self.bytes_sent: int = 0
+        self.bytes_received: int = 0
+        self._send_scope = trio.CancelScope()
+        self._receive_scope = trio.CancelScope()
 
     async def send(self, data: bytes | memoryview) -> None:
         with trio.CancelScope() as self._send_scope:
@@ -78,12 +79,10 @@ class StreamChannel:
             await self.stream.send_eof()
 
     def interrupt_receive(self) -> None:
-        if self._receive_scope is not None:
-            self._receive_scope.cancel()
+        self._receive_scope.cancel()
 
     def interrupt_send(self) -> None:
-        if self._send_scope is not None:
-            self._send_scope.cancel()
+        self._send_scope.cancel()
 
     def interrupt_send_between_writes(self) -> None:
         """Wakes a sender where what it was sending can go on afterwards; here it can't."""
@@ -98,11 +97,12 @@ class SocketChannel:
     __slots__ = ("_interrupted", "_socket", "bytes_received", "bytes_sent", "stream", "unsent")
 
     def __init__(self, stream: trio.SocketStream) -> None:
-        self.stream = stream
+        self.stream: trio.SocketStream = stream
         self._socket = stream.socket
         self._interrupted = False
         self.unsent: bytes | None = b""
-        self.bytes_sent = self.bytes_received = 0
+        self.bytes_sent: int = 0
+        self.bytes_received: int = 0
 
     async def send(self, data: bytes | memoryview) -> None:
         view, sent = memoryview(data), 0

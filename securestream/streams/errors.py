@@ -36,9 +36,9 @@ class PeerAlert(StreamError):
 
     def __init__(self, alert: Alert, *, authenticated: bool = True) -> None:
         super().__init__(f"the peer ended the stream: {alert}")
-        self.alert = alert
+        self.alert: Alert = alert
         self.authenticated = authenticated
-        self.code = alert.name
+        self.code: str = alert.name
 
 
 class TruncatedStream(StreamError):
@@ -105,9 +105,9 @@ class HandshakeRefused(HandshakeError, PeerAlert):
 
     def __init__(self, alert: Alert, *, authenticated: bool = True) -> None:
         StreamError.__init__(self, _refusal_text(alert, authenticated=authenticated))
-        self.alert = alert
+        self.alert: Alert = alert
         self.authenticated = authenticated
-        self.code = alert.name
+        self.code: str = alert.name
 
 
 _ADVICE = {
@@ -143,37 +143,37 @@ def _refusal_text(alert: Alert, *, authenticated: bool) -> str:
 class UnsupportedVersion(HandshakeError):
     """The client speaks another version of the protocol, or a mode that is not known here."""
 
-    code = code_name(AlertCode.UNSUPPORTED_VERSION)
+    code: str = code_name(AlertCode.UNSUPPORTED_VERSION)
 
 
 class NoCommonSuite(HandshakeError):
     """The client offers none of the suites allowed here."""
 
-    code = code_name(AlertCode.NO_COMMON_SUITE)
+    code: str = code_name(AlertCode.NO_COMMON_SUITE)
 
 
 class UnknownServerKey(HandshakeError):
     """The client wants another server than this."""
 
-    code = code_name(AlertCode.UNKNOWN_SERVER_KEY)
+    code: str = code_name(AlertCode.UNKNOWN_SERVER_KEY)
 
 
 class BadSecret(HandshakeError):
     """The client's shared secret is wrong, missing, or not wanted here."""
 
-    code = code_name(AlertCode.BAD_SECRET)
+    code: str = code_name(AlertCode.BAD_SECRET)
 
 
 class BadResponse(HandshakeError):
     """The client could not prove that it owns its key."""
 
-    code = code_name(AlertCode.BAD_RESPONSE)
+    code: str = code_name(AlertCode.BAD_RESPONSE)
 
 
 class AccessDenied(HandshakeError):
     """`authorize` refused the client. `public_key` is the client's."""
 
-    code = code_name(AlertCode.ACCESS_DENIED)
+    code: str = code_name(AlertCode.ACCESS_DENIED)
 
     def __init__(self, message: str, public_key: PublicKey) -> None:
         super().__init__(message)
@@ -183,13 +183,13 @@ class AccessDenied(HandshakeError):
 class ServerBusy(HandshakeError):
     """This server had no room for the client."""
 
-    code = code_name(AlertCode.BUSY)
+    code: str = code_name(AlertCode.BUSY)
 
 
 class AuthorizationFailed(HandshakeError):
     """`authorize` itself failed: neither yes nor no. The cause is in `__cause__`."""
 
-    code = code_name(AlertCode.INTERNAL_ERROR)
+    code: str = code_name(AlertCode.INTERNAL_ERROR)
 
 
 _CLASSES: dict[AlertCode, type[HandshakeError]] = {
@@ -214,5 +214,5 @@ class StreamFailure(Exception):
     """
 
     def __init__(self, code: int = AlertCode.APPLICATION_ERROR, message: str = "") -> None:
-        self.alert = Alert(code, message)
+        self.alert: Alert = Alert(code, message)
         super().__init__(str(self.alert))

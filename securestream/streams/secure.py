@@ -134,8 +134,8 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
         if not isinstance(parts, Parts):
             raise TypeError("a SecureStream is made by wrap_client() or wrap_server()")
         self.transport_stream = parts.transport_stream
-        self.peer = parts.peer
-        self.session = parts.session
+        self.peer: Peer = parts.peer
+        self.session: Session = parts.session
         self._channel = parts.channel
         self._writer = parts.writer
         self._reader = parts.reader
@@ -149,6 +149,7 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
         self._answer: Alert | None = None  # what aclose() sends in place of CLOSE
         self._plain = b""
         self._plain_at = 0
+        self._later: list[bytes] = []  # what came while _plain was waiting to be received
         self._send_turns = Turns("sending on this SecureStream")
         self._receive_turns = Turns("receiving on this SecureStream")
 
@@ -289,7 +290,8 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
         with trio.move_on_after(self._close_timeout):
             await self._receive_turns.take()
             try:
-                while self._receiving is Half.OPEN and len(self._plain) - self._plain_at < LINGER_BYTES:
+                before = self._reader.content_bytes
+                while self._receiving is Half.OPEN and self._reader.content_bytes - before < LINGER_BYTES:
                     await self._receive_once()
             finally:
                 self._receive_turns.give()
@@ -347,8 +349,10 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
     def _open_records(self, cause: BaseException | None = None) -> None:
         content = self._reader.read()
         if content:
-            self._plain = self._plain[self._plain_at :] + content if self._plain else content
-            self._plain_at = 0
+            if self._plain:
+                self._later.append(content)
+            else:
+                self._plain = content
         if self._reader.end is not End.OPEN and self._receiving is Half.OPEN:
             self._note_end(cause)
 
@@ -394,7 +398,8 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
             return b""
         start, plain = self._plain_at, self._plain
         if max_bytes is None or len(plain) - start <= max_bytes:
-            self._plain, self._plain_at = b"", 0
+            self._plain, self._plain_at = b"".join(self._later), 0
+            self._later = []
             return plain[start:] if start else plain
         self._plain_at += max_bytes
         return plain[start : start + max_bytes]
@@ -518,7 +523,7 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
     def _shut(self) -> None:
         self._closed = True
         self._sending = self._receiving = Half.CLOSED
-        self._plain, self._plain_at = b"", 0
+        self._plain, self._plain_at, self._later = b"", 0, []
         if self._receive_turns.taken:
             self._channel.interrupt_receive()
         if self._send_turns.taken:

@@ -21,7 +21,7 @@ class Turns:
         self._what = what
         self._called = False
         self._lot: trio.lowlevel.ParkingLot | None = None
-        self.taken = False
+        self.taken: bool = False
 
     def begin(self) -> None:
         """Raises `trio.BusyResourceError` while another call is under way."""

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 FIVE_MEGABYTES = secrets.token_bytes(5_000_000)
 
-ENDED_FIRST = b"securestream: the server closed the connection before the end of the input\n"
-
 
 async def send_back(stream: Stream) -> None:
     async for chunk in stream:
@@ -136,8 +134,8 @@ async def test_an_idle_pipe_does_not_hold_it_when_the_server_has_ended(keys: Key
 
     async with serving(leave, keys) as port, running(*keys.connect(port)) as client:
         assert await read_all(client.stdout) == b"bye"
-        assert await read_all(client.stderr) == ENDED_FIRST
-        assert await client.wait() == 1
+        assert await read_all(client.stderr) == b""
+        assert await client.wait() == 0
 
 
 async def test_a_server_that_ends_without_waiting_for_the_end_of_the_question_is_no_failure(keys: Keys) -> None:
@@ -201,8 +199,8 @@ async def test_input_that_the_server_does_not_take_is_not_lost_in_silence(keys: 
         await stream.receive_some(1)
 
     source = tmp_path / "much"
-    with source.open("wb") as file:
-        file.truncate(2**40)
+    source.touch()
+    os.truncate(source, 2**40)
     async with serving(leave, keys) as port:
         with source.open("rb") as file:
             result = await cli(*keys.connect(port), stdin=file)

@@ -127,6 +127,7 @@ def test_the_handshake_hash_is_the_same_on_both_sides_after_each_message(mode: M
 def test_both_sides_tell_their_own_public_key_once_noise_has_begun() -> None:
     client, server = XX.hello()
     assert (client.public_key, server.public_key) == (CLIENT_KEY.public_key, SERVER_KEY.public_key)
+    assert (client.server_payload, server.credentials) == (b"", b"")  # nothing yet
 
 
 def test_there_is_no_handshake_hash_before_the_first_message_or_after_a_failure() -> None:

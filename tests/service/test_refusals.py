@@ -14,7 +14,7 @@ import trio.testing
 import securestream as ss
 from securestream.service import server as server_module
 
-from ..streams.support import PATIENCE, Tap, failure_of, matching_configs
+from ..streams.support import PATIENCE, Tap, failure_of, matching_configs, reset, tcp_pair
 from .support import ask, serving, serving_tcp, shout
 
 if TYPE_CHECKING:
@@ -69,6 +69,19 @@ async def test_the_log_says_why_by_its_code(
             await served.connect(replace(client, **at_client))  # type: ignore[arg-type]
         await trio.testing.wait_all_tasks_blocked()
     assert only_line(log).endswith(f"[{code}]")
+
+
+async def test_a_client_that_has_vanished_before_it_is_served_is_one_line_in_the_log(
+    log: pytest.LogCaptureFixture,
+) -> None:
+    _, server = matching_configs()
+    with trio.fail_after(PATIENCE):
+        near, far = await tcp_pair()
+        reset(near)
+        await far.wait_send_all_might_not_block()
+        await ss.secure_handler(shout, server)(far)
+    assert only_line(log).startswith("refused : the connection")
+    assert only_line(log).endswith("[handshake_truncated]")
 
 
 @pytest.mark.parametrize("words", [b"GET /\x1b[2J\r\nHost", b"\xff" * 100, b""])

@@ -136,6 +136,21 @@ async def test_the_peer_s_address_is_its_host_and_port() -> None:
     assert seen == [f"127.0.0.1:{near[1]}"]
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_an_address_is_shown_as_programs_write_it(host: str) -> None:
+    client, server = matching_configs()
+    with trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            try:
+                listeners = await nursery.start(partial(ss.serve_secure_tcp, shout, 0, server, host=host))
+            except* OSError:
+                pytest.skip(f"{host} is no address of this machine")
+            port = listeners[0].socket.getsockname()[1]
+            async with await ss.open_secure_tcp_stream(host, port, client) as stream:
+                assert stream.peer.address == (f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+            nursery.cancel_scope.cancel()
+
+
 # --- ending ------------------------------------------------------------------------------------------------
 
 

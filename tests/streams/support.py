@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -84,6 +85,12 @@ async def tcp_pair() -> tuple[trio.SocketStream, trio.SocketStream]:
     async with listeners[0] as listener:
         near = await trio.testing.open_stream_to_socket_listener(listener)
         return _remembered(near, await listener.accept())
+
+
+def reset(stream: trio.SocketStream) -> None:
+    """Closes it with a TCP reset."""
+    stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, struct.pack("ii", 1, 0))
+    stream.socket.close()
 
 
 _made: list[trio.SocketStream] = []

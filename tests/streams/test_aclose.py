@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ from .support import (
     receive_all,
     receive_until_error,
     secure_pair,
+    small_socket_pair,
     tapped_pair,
     tcp_pair,
 )
@@ -221,6 +223,22 @@ async def test_a_send_that_is_just_running_ends_with_closed_resource_error_and_n
         await trio.aclose_forcefully(far)
 
 
+async def test_a_send_that_has_just_got_room_ends_at_once(configs: Configs, autojump_clock: MockClock) -> None:
+    for steps in [0, 1, 2, 3] * 4:
+        near, far = await secure_pair(small_socket_pair, configs)
+        start = trio.current_time()
+
+        async def send(near: ss.SecureStream[trio.abc.Stream] = near, start: float = start) -> None:
+            with pytest.raises(trio.ClosedResourceError):
+                await near.send_all(bytes(TOO_MUCH))
+            assert trio.current_time() == start
+
+        async with in_background(send):
+            await far.transport_stream.receive_some(200_000)
+            await at_step(steps, near.aclose)
+        await trio.aclose_forcefully(far)
+
+
 async def receive_until_end_or_error(stream: ss.SecureStream[trio.abc.Stream]) -> int:
     received = 0
     try:
@@ -231,6 +249,28 @@ async def receive_until_end_or_error(stream: ss.SecureStream[trio.abc.Stream]) -
     else:
         assert not received, "a send that was cut short ended like a whole one"
     return received
+
+
+async def test_what_arrives_in_the_moment_of_closing_is_delivered_or_not_but_nothing_else(
+    make_transports: Callable[[], Awaitable[Transports]], suite: ss.Suite, autojump_clock: MockClock
+) -> None:
+    for sending, closing in NEARLY_AT_ONCE:
+        near, far = await secure_pair(make_transports, matching_configs(suite))
+
+        async def receive(near: ss.SecureStream[trio.abc.Stream] = near) -> None:
+            with contextlib.suppress(trio.ClosedResourceError):
+                assert await near.receive_some() == b"data"
+
+        async def send(far: ss.SecureStream[trio.abc.Stream] = far) -> None:
+            with contextlib.suppress(ss.TransportBroken, ss.TruncatedStream):
+                await far.send_all(b"data")
+            await far.aclose()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(receive)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(at_step, sending, send)
+            nursery.start_soon(at_step, closing, near.aclose)
 
 
 async def test_every_later_call_raises_closed_resource_error(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -30,6 +29,7 @@ from .support import (
     puppet_server,
     receive_all,
     receive_until_error,
+    reset,
     secure_pair,
     tcp_pair,
 )
@@ -157,10 +157,8 @@ async def test_a_cut_where_the_alert_frame_of_a_handshake_stood_is_a_truncated_s
 async def test_a_reset_is_a_truncated_stream(configs: Configs) -> None:
     with trio.fail_after(PATIENCE):
         near, far = await secure_pair(tcp_pair, configs)
-        socket = far.transport_stream
-        assert isinstance(socket, trio.SocketStream)
-        socket.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, struct.pack("ii", 1, 0))
-        socket.socket.close()
+        assert isinstance(far.transport_stream, trio.SocketStream)
+        reset(far.transport_stream)
         error = await failure_of(near.receive_some(), ss.TruncatedStream)
         assert isinstance(error.__cause__, trio.BrokenResourceError)
         await same_at_every_later_call(near, error)

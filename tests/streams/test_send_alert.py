@@ -238,6 +238,18 @@ async def test_where_the_connection_is_gone_it_is_a_transport_broken(autojump_cl
         await near.send_all(b"x")
 
 
+async def test_a_peer_that_vanishes_while_an_alert_waits_its_turn_harms_nothing(autojump_clock: MockClock) -> None:
+    near, far = await secure_pair(lockstep_pair, matching_configs())
+
+    async def send() -> None:
+        with pytest.raises(trio.ClosedResourceError, match="an alert was sent"):
+            await near.send_all(bytes(TOO_MUCH))
+
+    async with in_background(send), in_background(partial(near.send_alert, 5_001)):
+        await trio.aclose_forcefully(far.transport_stream)
+    await near.aclose()
+
+
 async def test_a_truncated_stream_can_still_be_answered_with_an_alert(autojump_clock: MockClock) -> None:
     near, far = await secure_pair(socket_pair, matching_configs())
     await far.transport_stream.send_eof()  # type: ignore[attr-defined]

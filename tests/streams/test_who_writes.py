@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
+import trio.testing
 
 import securestream as ss
 from securestream.protocol.records import End
@@ -28,6 +31,7 @@ from .support import (
     memory_pair,
     receive_until_error,
     secure_pair,
+    small_socket_pair,
     socket_pair,
     tapped_pair,
 )
@@ -141,6 +145,22 @@ async def test_an_alert_that_arrives_between_two_writes_of_a_send_all_ends_it_to
                 nursery.start_soon(at_step, receiving, receive)
 
 
+async def test_an_alert_that_arrives_together_with_room_to_send_ends_the_send_all(
+    configs: Configs, autojump_clock: MockClock
+) -> None:
+    # Then both tasks are ready to run, and which of them comes first is left to chance.
+    for _ in range(16):
+        near, puppet = await client_and_puppet(await small_socket_pair(), configs)
+        with trio.fail_after(PATIENCE):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(failure_of_sending, near)
+                nursery.start_soon(failure_of_receiving, near)
+                await trio.testing.wait_all_tasks_blocked()
+                descriptor = puppet.transport.socket.fileno()
+                os.read(descriptor, 200_000)
+                os.write(descriptor, puppet.alert(5_001))
+
+
 async def failure_of_sending(stream: ss.SecureStream[trio.abc.Stream]) -> ss.PeerAlert:
     return await failure_of(stream.send_all(bytes(TOO_MUCH)), ss.PeerAlert)
 
@@ -238,6 +258,13 @@ async def test_a_task_that_receives_at_that_moment_goes_on(autojump_clock: MockC
         await puppet.say(puppet.data(b"data"))
     assert received == [b"data"]
 
+    async def wait_for_the_end() -> None:
+        with pytest.raises(trio.ClosedResourceError):
+            await stream.receive_some()
+
+    async with in_background(wait_for_the_end):
+        await stream.aclose()
+
 
 async def test_a_program_that_never_receives_learns_of_no_alert(autojump_clock: MockClock) -> None:
     near, far = await secure_pair(memory_pair, matching_configs())
@@ -254,7 +281,65 @@ async def test_a_transport_that_somebody_else_closed_is_a_closed_resource(
     near, _ = await secure_pair(make_transports, matching_configs())
     await trio.aclose_forcefully(near.transport_stream)
     with pytest.raises(trio.ClosedResourceError):
+        await near.wait_send_all_might_not_block()
+    with pytest.raises((trio.ClosedResourceError, ss.TransportBroken)):
         await near.send_all(b"x")
     with pytest.raises(trio.ClosedResourceError):
         await near.receive_some()
     await near.aclose()
+
+
+async def test_over_a_transport_that_somebody_else_closed_no_alert_can_be_sent(
+    make_transports: Callable[[], Awaitable[Transports]], autojump_clock: MockClock
+) -> None:
+    near, _ = await secure_pair(make_transports, matching_configs())
+    await trio.aclose_forcefully(near.transport_stream)
+    with pytest.raises(trio.ClosedResourceError):
+        await near.send_alert(5_001)
+    await near.aclose()
+
+
+class Thief(trio.abc.Instrument):
+    """Takes what has arrived at a socket away, once, from under the task that was woken for it."""
+
+    def __init__(self, task_name: str, descriptor: int) -> None:
+        self._task_name = task_name
+        self._descriptor = descriptor
+        self.taken = b""
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        if task.name == self._task_name and not self.taken:
+            with contextlib.suppress(BlockingIOError):
+                self.taken = os.read(self._descriptor, 100_000)
+
+
+async def test_a_wake_up_without_data_is_no_end(configs: Configs, autojump_clock: MockClock) -> None:
+    near, far = await socket_pair()
+    client, server = configs
+    streams: list[ss.SecureStream[trio.SocketStream]] = []
+    received: list[bytes] = []
+
+    async def shake_hands_and_receive() -> None:
+        streams.append(await ss.wrap_client(near, client))
+        trio.lowlevel.add_instrument(second)
+        received.append(await streams[0].receive_some())
+
+    first, second = [Thief("receiver", near.socket.fileno()) for _ in range(2)]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(shake_hands_and_receive, name="receiver")
+        await trio.testing.wait_all_tasks_blocked()
+        trio.lowlevel.add_instrument(first)
+        nursery.start_soon(_give_back, first, far)
+        stream = await ss.wrap_server(far, server)
+        await trio.testing.wait_all_tasks_blocked()
+        await stream.send_all(b"data")
+        await _give_back(second, far)
+    assert received == [b"data"]
+    for thief in (first, second):
+        trio.lowlevel.remove_instrument(thief)
+
+
+async def _give_back(thief: Thief, transport: trio.SocketStream) -> None:
+    await trio.testing.wait_all_tasks_blocked()
+    assert thief.taken
+    os.write(transport.socket.fileno(), thief.taken)

@@ -1,0 +1,183 @@
+"""The attacker who makes two sides agree on less than they would: no secret, another suite, another route."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+import securestream as ss
+from securestream.protocol.codes import AlertCode
+from securestream.protocol.handshake import SecretPolicy
+from securestream.protocol.messages import Kind, decode_hello_untrusted, encode_alert_frame, encode_frame, seal_route
+
+from ..protocol.support import (
+    CLIENT_KEY,
+    MIDDLEBOX_KEY,
+    OTHER_KEY,
+    SECRET,
+    SERVER_KEY,
+    body,
+    new_client,
+    new_server,
+)
+from .attackers import COUNT, MODE, stripper_of_suites, swapper_of_routes, with_route, with_suites
+from .support import Change, Meeting, at, converse, honest_configs, meet, only
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trio.testing import MockClock
+
+    from securestream.protocol.suites import Suite
+
+
+def without_secret(frame: bytes) -> bytes:
+    return encode_frame(Kind.HELLO, frame[3:MODE] + b"\0" + frame[COUNT:-16])
+
+
+def with_secret(frame: bytes) -> bytes:
+    return encode_frame(Kind.HELLO, frame[3:MODE] + b"\1" + frame[COUNT:] + bytes(16))
+
+
+def code_of(meeting: Meeting) -> AlertCode | None:
+    return None if meeting.error is None else meeting.error.alert_code
+
+
+def test_nobody_strips_a_suite_or_swaps_a_route_and_is_not_noticed() -> None:
+    assert not stripper_of_suites()
+    assert not swapper_of_routes()
+
+
+# --- suites ---------------------------------------------------------------------------------------------
+
+LISTS = [(1,), (2,), (2, 1), (1, 2, 3), (3, 1), (0, 1, 2), (1, 2, 255)]
+
+
+@pytest.mark.parametrize("suites", LISTS, ids=str)
+def test_a_list_of_suites_stripped_reordered_or_added_to_leads_nowhere(suites: tuple[int, ...]) -> None:
+    meeting = meet(new_client(), new_server(), only(Kind.HELLO, with_suites(*suites)))
+    assert code_of(meeting) is AlertCode.PROTOCOL_ERROR
+    assert Kind.RESPONSE not in meeting.frames
+
+
+@pytest.mark.parametrize("suites", [(), (1, 1), (2, 1, 2)], ids=str)
+def test_an_empty_list_of_suites_or_one_with_duplicates_is_alert_11(suites: tuple[int, ...]) -> None:
+    meeting = meet(new_client(), new_server(), only(Kind.HELLO, with_suites(*suites)))
+    assert code_of(meeting) is AlertCode.PROTOCOL_ERROR
+    assert Kind.CHALLENGE not in meeting.frames
+
+
+def test_a_list_of_unknown_suites_is_alert_4_and_not_a_default() -> None:
+    meeting = meet(new_client(), new_server(), only(Kind.HELLO, with_suites(0, 3, 77, 255)))
+    assert code_of(meeting) is AlertCode.NO_COMMON_SUITE
+
+
+async def test_a_suite_stripped_on_the_way_ends_both_sides(autojump_clock: MockClock) -> None:
+    for kept in (1, 2):
+        talk = await converse(honest_configs(), to_server=at(0, with_suites(kept)))
+        assert talk.failed
+        assert len(talk.from_client) == 1
+
+
+# --- the secret -----------------------------------------------------------------------------------------
+
+POLICIES = [
+    (SecretPolicy.OPTIONAL, AlertCode.PROTOCOL_ERROR),  # the client finds it, at the challenge
+    (SecretPolicy.REQUIRED, AlertCode.BAD_SECRET),
+]
+
+
+@pytest.mark.parametrize(("policy", "code"), POLICIES, ids=["optional", "required"])
+def test_a_secret_taken_out_of_hello_leads_nowhere(policy: SecretPolicy, code: AlertCode) -> None:
+    client, server = new_client(secret=SECRET), new_server(secrets=[SECRET], secret_policy=policy)
+    meeting = meet(client, server, only(Kind.HELLO, without_secret))
+    assert code_of(meeting) is code
+    assert Kind.RESPONSE not in meeting.frames
+
+
+@pytest.mark.parametrize("policy", SecretPolicy, ids=lambda policy: str(policy.name))
+def test_a_secret_put_into_hello_leads_nowhere(policy: SecretPolicy) -> None:
+    meeting = meet(new_client(), new_server(secrets=[SECRET], secret_policy=policy), only(Kind.HELLO, with_secret))
+    assert code_of(meeting) is AlertCode.BAD_SECRET
+
+
+def set_byte(place: int, value: int) -> Callable[[bytes], bytes]:
+    return lambda frame: frame[:place] + bytes([value]) + frame[place + 1 :]
+
+
+@pytest.mark.parametrize("mode", [value for value in range(256) if value & ~1][::3])
+def test_a_mode_that_is_not_known_is_alert_3_and_not_a_default(mode: int) -> None:
+    meeting = meet(new_client(), new_server(), only(Kind.HELLO, set_byte(MODE, mode)))
+    assert code_of(meeting) is AlertCode.UNSUPPORTED_VERSION
+
+
+@pytest.mark.parametrize("version", [0, ord("0"), ord("2"), 255])
+def test_another_version_is_alert_3_and_not_a_default(version: int) -> None:
+    meeting = meet(new_client(), new_server(), only(Kind.HELLO, set_byte(6, version)))
+    assert code_of(meeting) is AlertCode.UNSUPPORTED_VERSION
+
+
+@pytest.mark.parametrize("code", [*AlertCode, 4_096, 65_535])
+async def test_a_refusal_that_the_attacker_made_up_never_makes_a_client_try_with_less(
+    code: int, autojump_clock: MockClock
+) -> None:
+    """He answers each hello with an alert in clear, in the hope of one without the secret, or with fewer suites."""
+    client = ss.ClientConfig(key=CLIENT_KEY, server_key=SERVER_KEY.public_key, secret=SECRET)
+    server = ss.ServerConfig(key=SERVER_KEY, authorize=ss.ANYONE, secrets=[SECRET])
+    talk = await converse((client, server), to_client=at(0, lambda _: encode_alert_frame(code)))
+    assert isinstance(talk.client.error, ss.HandshakeRefused)
+    assert not talk.client.error.authenticated
+    assert talk.client.error.alert.code == code
+    assert [unit[2] for unit in talk.from_client] == [Kind.HELLO]
+
+
+async def test_a_refusal_in_clear_in_place_of_the_verdict_is_shown_as_one(
+    suite: Suite, autojump_clock: MockClock
+) -> None:
+    def refuse(number: int, unit: bytes) -> bytes | None:
+        return (unit, encode_alert_frame(7))[number] if number < 2 else None
+
+    talk = await converse(honest_configs(suite), to_client=refuse)
+    assert isinstance(talk.client.error, ss.HandshakeRefused)
+    assert not talk.client.error.authenticated
+
+
+# --- the route ------------------------------------------------------------------------------------------
+
+
+def attackers_route(e: bytes) -> bytes:
+    """A route that names another server; sealed with all that he has, which isn't the client's session key."""
+    r = bytes(MIDDLEBOX_KEY.public_key)
+    return seal_route(bytes(OTHER_KEY.public_key), OTHER_KEY.exchange(r), e, r)
+
+
+ROUTES: dict[str, Change] = {
+    "random_bytes": only(Kind.HELLO, with_route(bytes(range(48)))),
+    "zeros": only(Kind.HELLO, with_route(bytes(48))),
+    "one_of_another_hello": only(
+        Kind.HELLO,
+        with_route(decode_hello_untrusted(body(new_client(ephemeral=OTHER_KEY).hello(), Kind.HELLO)).route),
+    ),
+    "one_of_his_own": only(Kind.HELLO, lambda frame: with_route(attackers_route(frame[-32:]))(frame)),
+}
+
+
+@pytest.mark.parametrize("name", ROUTES)
+@pytest.mark.parametrize("middlebox", [None, MIDDLEBOX_KEY.public_key], ids=["direct", "behind_a_router"])
+def test_a_route_swapped_on_the_way_leads_nowhere(name: str, middlebox: ss.PublicKey | None) -> None:
+    meeting = meet(new_client(middlebox_key=middlebox), new_server(), ROUTES[name])
+    assert code_of(meeting) is AlertCode.PROTOCOL_ERROR
+    assert Kind.RESPONSE not in meeting.frames
+
+
+@pytest.mark.parametrize("name", ROUTES)
+def test_a_route_swapped_on_the_way_to_a_server_that_demands_it_is_alert_5(name: str) -> None:
+    meeting = meet(new_client(), new_server(require_route=True), ROUTES[name])
+    assert code_of(meeting) is AlertCode.UNKNOWN_SERVER_KEY
+
+
+async def test_a_route_swapped_on_the_way_ends_both_sides(suite: Suite, autojump_clock: MockClock) -> None:
+    talk = await converse(honest_configs(suite), to_server=at(0, with_route(bytes(48))))
+    assert talk.failed
+    assert len(talk.from_client) == 1
