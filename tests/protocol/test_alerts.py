@@ -54,6 +54,12 @@ def test_every_alert_comes_back(code: int, message: str) -> None:
     assert decode_alert_untrusted(alert.encode()) == alert
 
 
+def test_an_alert_is_a_value_and_can_not_be_changed() -> None:
+    assert len({Alert(7, "no"), Alert(7, "no"), Alert(7)}) == 2
+    with pytest.raises(AttributeError):
+        setattr(Alert(7), "code", 0)  # noqa: B010  a type checker refuses it as well
+
+
 def test_a_known_code_comes_back_with_its_name() -> None:
     assert isinstance(decode_alert_untrusted(b"\x07\x00").code, AlertCode)
     assert decode_alert_untrusted(b"\x67\x12") == Alert(4711)

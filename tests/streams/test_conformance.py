@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
@@ -11,27 +11,23 @@ import trio.testing
 import trustme
 
 import securestream as ss
-from securestream.testing import configs_that_match, secure_stream_pair
+from securestream.streams import secure
+from securestream.testing import secure_stream_pair
+
+from .support import Configs, Pair, matching_configs, tcp_pair
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-T_Stream = TypeVar("T_Stream", bound=trio.abc.Stream)
-Pair = tuple[ss.SecureStream[T_Stream], ss.SecureStream[T_Stream]]
 
+@pytest.fixture
+def configs(suite: ss.Suite, monkeypatch: pytest.MonkeyPatch) -> Configs:
+    """Both sides, with one suite, and a close timeout that real time can afford.
 
-@pytest.fixture(params=list(ss.Suite), ids=lambda suite: suite.name)
-def configs(request: pytest.FixtureRequest) -> tuple[ss.ClientConfig, ss.ServerConfig]:
-    """Both sides, with one suite, and a close timeout that real time can afford."""
-    client, server = configs_that_match()
-    suites = (ss.Suite(request.param),)
-    return (
-        ss.ClientConfig(key=client.key, server_key=client.server_key, suites=suites, close_timeout=0.2),
-        ss.ServerConfig(key=server.key, authorize=ss.ANYONE, suites=suites, close_timeout=0.2),
-    )
-
-
-Configs = tuple[ss.ClientConfig, ss.ServerConfig]
+    The check sends to a closed stream, a few bytes at a time, until an error comes: that takes less of it here.
+    """
+    monkeypatch.setattr(secure, "LINGER_BYTES", 2**14)
+    return matching_configs(suite, close_timeout=0.2)
 
 
 async def clog(stream: ss.SecureStream[trio.SocketStream]) -> None:
@@ -59,13 +55,6 @@ async def test_over_lockstep_streams(configs: Configs, autojump_clock: trio.test
 
     # A lockstep stream is clogged from the start: whoever sends waits for a reader.
     await trio.testing.check_half_closeable_stream(make, make)
-
-
-async def tcp_pair() -> tuple[trio.SocketStream, trio.SocketStream]:
-    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    async with listeners[0] as listener:
-        near = await trio.testing.open_stream_to_socket_listener(listener)
-        return near, await listener.accept()
 
 
 async def test_over_real_tcp(configs: Configs) -> None:

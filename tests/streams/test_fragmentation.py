@@ -103,7 +103,7 @@ async def test_the_same_comes_out(sizes: Sequence[int], configs: Configs, autoju
 async def test_a_peer_that_sends_one_byte_at_a_time_is_understood_and_understands(
     configs: Configs, autojump_clock: MockClock
 ) -> None:
-    await both_ways(configs, (ONE_AT_A_TIME, [65_536]), ([b"question"], [bytes(20_000)]))
+    await both_ways(configs, (ONE_AT_A_TIME, [65_536]), ([b"question"], [bytes(5_000)]))
 
 
 @pytest.mark.parametrize("sizes", [ONE_AT_A_TIME, ALL_AT_ONCE], ids=["one byte at a time", "all at once"])
