@@ -47,6 +47,7 @@ from .streams.errors import (
 )
 from .streams.secure import SecureStream, StreamStatistics
 from .streams.wrap import wrap_client, wrap_server
+from .trust.keyfile import read_key_file, write_key_file
 from .trust.peers import AuthorizedPeers
 
 __version__ = "0.1.0"
@@ -91,9 +92,11 @@ __all__ = [
     "UnknownServerKey",
     "UnsupportedVersion",
     "open_secure_tcp_stream",
+    "read_key_file",
     "secure_handler",
     "serve_secure_listeners",
     "serve_secure_tcp",
     "wrap_client",
     "wrap_server",
+    "write_key_file",
 ]

@@ -123,7 +123,11 @@ def _ours(suite: Suite, title: str) -> Contender:
         if not configs:
             server_key = _key(folder, "server").public_key
             configs["client"] = ClientConfig(
-                key=_key(folder, "client"), server_key=server_key, suites=(suite,), handshake_timeout=60
+                key=_key(folder, "client"),
+                server_key=server_key,
+                suites=(suite,),
+                handshake_timeout=60,
+                wait_for_accept=False,  # as TLS 1.3, whose client does not wait either
             )
         return configs["client"]
 

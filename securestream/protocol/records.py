@@ -76,8 +76,10 @@ def _take_buffer(size: int) -> sodium.backend.Buffer:
     kept = _SMALL if size <= _SMALL else _BIG
     if size > kept:
         return sodium.backend.Buffer(size)
-    spare = _spare[kept]
-    return spare.pop() if spare else sodium.backend.Buffer(kept)
+    try:
+        return _spare[kept].pop()
+    except IndexError:  # asked and taken in one step: Trio may run in several threads
+        return sodium.backend.Buffer(kept)
 
 
 def _give_buffer(buffer: sodium.backend.Buffer) -> None:

@@ -28,7 +28,7 @@ from securestream.cli.demo_parts import failing_answer, one_file, refused_strang
 from securestream.cli.demo_screen import Screen
 from securestream.cli.demo_server import ECHO, LONG_ANSWER
 
-from .support import ENVIRONMENT, PATIENCE, Keys, cli, command, read_all, read_line, running, serving
+from .support import ENVIRONMENT, PATIENCE, Keys, command, read_all, read_line, running, serving
 
 if TYPE_CHECKING:
     from .support import Stream
@@ -112,26 +112,26 @@ def test_in_a_pipe_it_is_plain_and_fits_80_columns(shown: str) -> None:
     assert all(line.isprintable() and len(line) <= 80 and line == line.rstrip() for line in shown.splitlines())
 
 
-async def test_it_takes_any_file_also_an_empty_one(tmp_path: Path) -> None:
-    for content in (b"", os.urandom(100_000)):
-        path = tmp_path / "a[b]\x1b[31m\nc"
-        path.write_bytes(content)
-        result = await cli("demo", path)
-        text = result.out.decode()
-        assert (result.status, result.err) == (0, "")
-        assert f"content {len(content):,} bytes: " in words(text)
-        assert "a[b]\\x1b[31m\\nc" in text
-        assert text.count(hashlib.sha256(content).hexdigest()) == 2
+@pytest.mark.parametrize("content", [b"", os.urandom(100_000)], ids=["empty", "random"])
+def test_it_takes_any_file(tmp_path: Path, content: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a[b]\x1b[31m\nc"
+    path.write_bytes(content)
+    assert run(["demo", str(path)]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert f"content {len(content):,} bytes: " in words(out)
+    assert "a[b]\\x1b[31m\\nc" in out
+    assert out.count(hashlib.sha256(content).hexdigest()) == 2
 
 
 # --- on a terminal ----------------------------------------------------------------------------------
 
 
-async def on_a_terminal(columns: int, *arguments: str | Path, no_color: bool = False) -> str:
+async def test_on_a_terminal_it_has_colours_and_a_bar_that_goes_away(tmp_path: Path) -> None:
+    path, shown = tmp_path / "zeros", bytearray()
+    path.write_bytes(bytes(2_000_000))
     terminal, inside = pty.openpty()
-    fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", 25, columns, 0, 0))
-    environment = {**ENVIRONMENT, **({"NO_COLOR": "1"} if no_color else {})}
-    shown = bytearray()
+    fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", 25, 80, 0, 0))
 
     async def read() -> None:
         async with trio.lowlevel.FdStream(terminal) as stream:
@@ -142,26 +142,26 @@ async def on_a_terminal(columns: int, *arguments: str | Path, no_color: bool = F
     with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(read)
-            await trio.run_process(command(*arguments), stdout=inside, env=environment)
+            await trio.run_process(command("demo", path), stdout=inside, env=ENVIRONMENT)
             os.close(inside)
-    return shown.decode()
+    assert b"\x1b[32m" in shown
+    assert b"/2.0 MB" in shown
+    assert b"\x1b[?25h" in shown  # the cursor is there again
+    assert b"All four went as they should" in shown
 
 
-async def test_on_a_terminal_it_has_colours_and_a_bar_that_goes_away(tmp_path: Path) -> None:
-    path = tmp_path / "zeros"
-    path.write_bytes(bytes(2_000_000))
-    shown = await on_a_terminal(80, "demo", path)
-    assert "\x1b[32m" in shown
-    assert "/2.0 MB" in shown
-    assert "\x1b[?25h" in shown  # the cursor is there again
-    assert "All four went as they should" in shown
-
-
-async def test_no_color_is_honoured(tmp_path: Path) -> None:
-    path = tmp_path / "zeros"
-    path.write_bytes(bytes(1_000))
-    shown = await on_a_terminal(40, "demo", path, no_color=True)
-    assert not re.search(r"\x1b\[(\d+;)*(3|4|9)\d", shown)
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_no_color_is_honoured(monkeypatch: pytest.MonkeyPatch, no_color: str) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("NO_COLOR", no_color)
+    terminal, inside = pty.openpty()
+    with open(inside, "w", encoding="utf-8") as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        Screen().good("green")
+        shown = os.read(terminal, 1_000)
+    os.close(terminal)
+    assert (b"\x1b[32m" in shown) == (not no_color)
+    assert b"ok: green" in shown
 
 
 # --- how it fails -----------------------------------------------------------------------------------
@@ -272,8 +272,11 @@ async def test_a_reader_who_leaves_ends_it_without_a_word() -> None:
 
 @pytest.mark.usefixtures("usual_sigint")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-async def test_the_server_never_outlives_the_demo(tmp_path: Path, number: signal.Signals) -> None:
+async def test_neither_the_server_nor_its_key_file_outlives_the_demo(
+    tmp_path: Path, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
     endless = tmp_path / "endless"
+    monkeypatch.setitem(ENVIRONMENT, "TMPDIR", str(tmp_path))
     with endless.open("wb") as file:
         file.truncate(2**40)
     async with running("demo", endless) as process:
@@ -285,6 +288,7 @@ async def test_the_server_never_outlives_the_demo(tmp_path: Path, number: signal
             assert await process.wait() == (-number if number is signal.SIGKILL else 128 + number)
             await trio.lowlevel.wait_readable(server)  # it has ended
             assert await read_all(process.stderr) == b""
+            assert os.listdir(tmp_path) == ["endless"]
         finally:
             os.close(server)
 
@@ -302,14 +306,6 @@ async def test_the_server_ends_with_its_input_also_with_a_client_connected(keys:
             assert caught.value.alert.code == ss.AlertCode.SHUTTING_DOWN
         assert await server.wait() == 0
         assert await read_all(server.stderr) == b""
-
-
-async def test_the_server_s_key_file_is_gone_once_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ENVIRONMENT, "TMPDIR", str(tmp_path))
-    async with running("demo", __file__) as process:
-        while "server      process" not in await read_line(process):
-            pass
-        assert os.listdir(tmp_path) == []
 
 
 def test_text_from_elsewhere_is_never_markup(capsys: pytest.CaptureFixture[str]) -> None:

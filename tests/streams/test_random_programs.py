@@ -176,7 +176,7 @@ PLANS = st.builds(
 MAKERS = [memory_pair, lockstep_pair, socket_pair, small_socket_pair]
 
 
-@settings(PROPERTY, max_examples=400)
+@settings(PROPERTY, max_examples=150)
 @given(make=st.sampled_from(MAKERS), suite=st.sampled_from(ss.Suite), plans=st.tuples(PLANS, PLANS))
 def test_whatever_two_programs_do_only_what_is_whole_has_an_end(
     make: Callable[[], Awaitable[Transports]], suite: ss.Suite, plans: tuple[Plan, Plan]

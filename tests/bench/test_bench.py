@@ -1,0 +1,61 @@
+"""Every workload of the benchmark runs, at its smallest size. How fast is not a test's business."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from securestream.bench import report
+from securestream.bench.contenders import CONTENDERS
+from securestream.bench.run import Result, plan
+from securestream.bench.workloads import MODES, WORKLOADS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+OURS = ("aegis_256", "xchacha20_poly1305")
+
+
+def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "securestream", "bench", *arguments, "--smallest", "--rounds", "1"]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_each_mode_runs_both_suites_at_its_smallest_size(mode: str, tmp_path: Path) -> None:
+    only = [part for name in OURS for part in ("--only", name)]
+    bench(mode, *only, "--json", str(tmp_path / "figures.json"))
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    measured = {(result["workload"], result["contender"]) for result in figures["results"]}
+    assert measured == {(workload, name) for workload in MODES[mode] for name in OURS}
+
+
+def test_all_contenders_are_measured_and_shown(tmp_path: Path) -> None:
+    files = {name: tmp_path / name for name in ("figures.json", "table.md", "chart.png")}
+    options = ["--json", files["figures.json"], "--markdown", files["table.md"], "--plot", files["chart.png"]]
+    shown = bench("roundtrip", *map(str, options)).stdout
+    assert [r["contender"] for r in json.loads(files["figures.json"].read_text())["results"]] == list(CONTENDERS)
+    for contender in CONTENDERS.values():
+        assert contender.title in shown
+        assert contender.title in files["table.md"].read_text()
+    assert files["chart.png"].read_bytes().startswith(b"\x89PNG")
+
+
+def test_within_a_round_the_contenders_take_turns() -> None:
+    assert list(plan(["a"], ["x", "y"], 2)) == [("a", "x"), ("a", "y"), ("a", "x"), ("a", "y")]
+
+
+def test_a_row_has_the_median_and_the_ratios_to_tcp_and_tls() -> None:
+    results = [
+        Result("roundtrip", "tcp", [50.0, 40.0, 60.0]),
+        Result("roundtrip", "tls", [100.0]),
+        Result("roundtrip", "aegis_256", [75.0]),
+    ]
+    title, cells = report.rows(results)[-1]
+    assert title == f"{WORKLOADS['roundtrip'].title}, us"
+    assert cells == ["securestream, AEGIS-256", "75.0", "±0%", "1.50 x", "0.75 x"]
+    assert report.rows(results)[0][1][2] == "±20%"
