@@ -23,6 +23,7 @@ from securestream.protocol.messages import FrameReader, Kind
 
 from .service.support import serving
 from .streams.support import Configs, receive_until_error
+from .streams.transports import WithoutHalfClose
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -196,24 +197,13 @@ async def upside_down(stream: ss.SecureStream[trio.abc.Stream]) -> None:
             await stream.send_all(command)
 
 
-class Forging(trio.abc.Stream):
-    """A transport that spoils what comes through it, from some moment on."""
+class Forging(WithoutHalfClose):
+    """A transport that spoils what goes out through it, from some moment on."""
 
-    def __init__(self, inner: trio.abc.Stream) -> None:
-        self._inner = inner
-        self.forges = False
+    forges = False
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self._inner.send_all(bytes(data)[:-1] + b"!" if self.forges else data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._inner.wait_send_all_might_not_block()
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        return await self._inner.receive_some(max_bytes)
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
+        await super().send_all(bytes(data)[:-1] + b"!" if self.forges else data)
 
 
 async def refuse(peer: ss.Peer) -> NoReturn:

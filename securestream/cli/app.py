@@ -63,17 +63,21 @@ def run(args: Sequence[str]) -> int:
 
 def _report(exc: BaseException) -> int | None:
     """Says what went wrong; the exit status. None for what nobody has foreseen, a fault of this program."""
-    if isinstance(exc, click.UsageError):
-        complain(exc.format_message() + _where_to_look(exc))
-    elif isinstance(exc, click.ClickException) and exc.message:
-        complain(exc.message)
-    elif isinstance(exc, OSError):
-        complain(reason(exc))
-    if isinstance(exc, click.ClickException):
-        return exc.exit_code
-    if isinstance(exc, click.Abort | KeyboardInterrupt):
-        return 128 + signal.SIGINT
-    return 1 if isinstance(exc, OSError) else None
+    match exc:
+        case click.UsageError():
+            complain(exc.format_message() + _where_to_look(exc))
+            return exc.exit_code
+        case click.ClickException():
+            complain(exc.message)
+            return exc.exit_code
+        case BrokenPipeError():  # who read our output has left: as after a SIGPIPE, without a word
+            return 128 + signal.SIGPIPE
+        case OSError():
+            complain(reason(exc))
+            return 1
+        case click.Abort() | KeyboardInterrupt():
+            return 128 + signal.SIGINT
+    return None
 
 
 def _where_to_look(exc: click.UsageError) -> str:

@@ -92,15 +92,6 @@ def main_cause(exc: BaseException) -> BaseException:
     return min(leaves(exc), key=lambda leaf: isinstance(leaf, foreseen))
 
 
-class NobodyReads(click.ClickException):
-    """Whoever read standard output has left: nothing to say, and the status of what a SIGPIPE ended."""
-
-    exit_code = 141  # 128 + SIGPIPE, as a shell has it
-
-    def __init__(self) -> None:
-        super().__init__("")
-
-
 _SECRET = re.compile(r"(ss-(?:secret|shared):)[^\s']*")
 
 

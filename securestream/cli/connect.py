@@ -19,7 +19,6 @@ from .common import (
     Address,
     AlertReceived,
     Failure,
-    NobodyReads,
     address,
     explain,
     load,
@@ -109,8 +108,6 @@ async def _open(where: Address, config: ClientConfig) -> Stream:
 
 def _worded(exc: BaseException, config: ClientConfig) -> BaseException:
     """What a person is told, and with which exit status."""
-    if isinstance(exc, BrokenPipeError):
-        return NobodyReads()
     if isinstance(exc, StreamError):
         message = explain(exc, has_key=config.key is not None)
         alerted = isinstance(exc, PeerAlert) and not isinstance(exc, HandshakeError)
@@ -138,8 +135,9 @@ class _Exchange:
                 await self._until_peer_is_gone()
                 if self._all_sent:
                     await trio.sleep(_GRACE_SECONDS)
+            all_sent = self._all_sent  # what is on its way now has nobody to arrive at
             nursery.cancel_scope.cancel()
-        if not self._all_sent:
+        if not all_sent:
             raise Failure("the server closed the connection before it had all of the input")
 
     async def _send_input(self) -> None:

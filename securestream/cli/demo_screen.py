@@ -11,7 +11,6 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from rich.text import Text
 
 from ..protocol.alerts import printable
-from .common import NobodyReads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,7 +23,7 @@ _LABEL = 12
 class _Console(Console):
     def on_broken_pipe(self) -> None:
         """Rich would exit from here, in the middle of everything."""
-        raise NobodyReads from None
+        raise BrokenPipeError from None
 
 
 class Screen:

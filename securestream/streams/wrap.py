@@ -266,6 +266,7 @@ class _ServerSide:
                 transcript=transcript + bytes(client_key),
             )
         )
+        await trio.lowlevel.checkpoint_if_cancelled()  # before it is sealed: too late, it is alert 9 in its place
         await self._frames.send(writer.verdict(RecordType.ACCEPT))
         return peer, writer, reader
 

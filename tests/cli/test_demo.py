@@ -150,10 +150,12 @@ async def test_on_a_terminal_it_has_colours_and_a_bar_that_goes_away(tmp_path: P
     assert b"All four went as they should" in shown
 
 
-@pytest.mark.parametrize("no_color", ["", "1"])
-def test_no_color_is_honoured(monkeypatch: pytest.MonkeyPatch, no_color: str) -> None:
+@pytest.mark.parametrize("no_color", [False, True])
+def test_no_color_is_honoured(monkeypatch: pytest.MonkeyPatch, no_color: bool) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
-    monkeypatch.setenv("NO_COLOR", no_color)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if no_color:
+        monkeypatch.setenv("NO_COLOR", "1")
     terminal, inside = pty.openpty()
     with open(inside, "w", encoding="utf-8") as stdout:
         monkeypatch.setattr(sys, "stdout", stdout)

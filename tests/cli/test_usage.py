@@ -15,7 +15,7 @@ from click.testing import CliRunner
 import securestream as ss
 from securestream.cli import app, connect, main
 from securestream.cli.app import run
-from securestream.cli.common import Address, NobodyReads, address, complain, main_cause
+from securestream.cli.common import Address, address, complain, main_cause
 
 from .support import Keys, cli
 
@@ -217,7 +217,7 @@ def test_a_reader_who_left_is_not_worth_a_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def left(path: str) -> ss.PrivateKey:
-        raise NobodyReads
+        raise ExceptionGroup("", [BrokenPipeError()])
 
     monkeypatch.setattr("securestream.cli.keys.read_key_file", left)
     assert run(["pubkey"]) == 141

@@ -12,7 +12,12 @@ import trio.testing
 
 import securestream as ss
 
-from ..streams.support import PATIENCE, Configs, failure_of, matching_configs
+from ..streams.support import (
+    PATIENCE,
+    Configs,
+    failure_of,
+    matching_configs,
+)
 from .support import ask, serving, serving_tcp, shout
 
 if TYPE_CHECKING:

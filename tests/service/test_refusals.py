@@ -14,7 +14,8 @@ import trio.testing
 import securestream as ss
 from securestream.service import server as server_module
 
-from ..streams.support import PATIENCE, Tap, failure_of, matching_configs, reset, tcp_pair
+from ..streams.support import PATIENCE, failure_of, matching_configs
+from ..streams.transports import Tap, reset, tcp_pair
 from .support import ask, serving, serving_tcp, shout
 
 if TYPE_CHECKING:

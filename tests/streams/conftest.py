@@ -8,7 +8,8 @@ import pytest
 
 import securestream as ss
 
-from .support import Configs, Transports, close_sockets, lockstep_pair, matching_configs, memory_pair, socket_pair
+from .support import Configs, matching_configs
+from .transports import Transports, close_sockets, lockstep_pair, memory_pair, socket_pair
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator

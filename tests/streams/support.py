@@ -1,10 +1,9 @@
-"""What the tests of the streams share: configurations, transports, and a peer that is moved by hand."""
+"""What the tests of the streams share: configurations, pairs of ends, and a peer that is moved by hand."""
 
 from __future__ import annotations
 
-import os
-import struct
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import pytest
@@ -18,14 +17,17 @@ from securestream.protocol.records import End, RecordReader, RecordWriter
 from securestream.protocol.suites import RecordType
 from securestream.testing import secure_stream_pair
 
+from .transports import Tap, Transports, memory_pair, small_socket_pair
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+
+__all__ = ["Tap", "memory_pair"]  # made elsewhere, and imported from here too
 
 T = TypeVar("T")
 T_Stream = TypeVar("T_Stream", bound=trio.abc.Stream)
 Configs = tuple[ss.ClientConfig, ss.ServerConfig]
 Pair = tuple[ss.SecureStream[T_Stream], ss.SecureStream[T_Stream]]
-Transports = tuple[trio.abc.Stream, trio.abc.Stream]
 
 # Much longer than anything here takes, on any machine: only a hang gets there.
 PATIENCE = 60
@@ -49,65 +51,7 @@ def matching_configs(suite: ss.Suite | None = None, *, close_timeout: float = 1)
     )
 
 
-# --- transports -------------------------------------------------------------------------------------
-
-
-HalfCloseablePair = tuple[trio.abc.HalfCloseableStream, trio.abc.HalfCloseableStream]
-
-
-async def memory_pair() -> HalfCloseablePair:
-    """Takes everything at once, and tells nobody how much it has sent."""
-    return trio.testing.memory_stream_pair()
-
-
-async def lockstep_pair() -> HalfCloseablePair:
-    """Takes nothing before somebody receives it."""
-    return trio.testing.lockstep_stream_pair()
-
-
-async def socket_pair() -> tuple[trio.SocketStream, trio.SocketStream]:
-    """Two sockets without a network between them: what one sends is there for the other at once, so that a
-    clock that jumps is safe with them."""
-    near, far = trio.socket.socketpair()
-    return _remembered(trio.SocketStream(near), trio.SocketStream(far))
-
-
-async def small_socket_pair() -> tuple[trio.SocketStream, trio.SocketStream]:
-    """Sockets that take a few small records and then no more."""
-    near, far = await socket_pair()
-    near.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_SNDBUF, 4_096)
-    return near, far
-
-
-async def tcp_pair() -> tuple[trio.SocketStream, trio.SocketStream]:
-    """Real TCP, with its resets."""
-    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    async with listeners[0] as listener:
-        near = await trio.testing.open_stream_to_socket_listener(listener)
-        return _remembered(near, await listener.accept())
-
-
-def reset(stream: trio.SocketStream) -> None:
-    """Closes it with a TCP reset."""
-    stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, struct.pack("ii", 1, 0))
-    stream.socket.close()
-
-
-_made: list[trio.SocketStream] = []
-
-
-def _remembered(*streams: trio.SocketStream) -> tuple[trio.SocketStream, trio.SocketStream]:
-    _made.extend(streams)
-    near, far = streams
-    return near, far
-
-
-def close_sockets() -> None:
-    """Closes what a test has left open."""
-    for stream in _made:
-        if (descriptor := stream.socket.detach()) >= 0:
-            os.close(descriptor)
-    _made.clear()
+# --- pairs ----------------------------------------------------------------------------------------------
 
 
 async def secure_pair(make: Callable[[], Awaitable[Transports]], configs: Configs) -> Pair[trio.abc.Stream]:
@@ -133,61 +77,12 @@ async def stuffed_pair(configs: Configs) -> tuple[Pair[trio.SocketStream], bytes
     return (near, far), b"x" * count
 
 
-class Tap(trio.abc.HalfCloseableStream):
-    """A transport that remembers what went out through it, and what was asked of it."""
-
-    def __init__(self, inner: trio.abc.HalfCloseableStream) -> None:
-        self.inner = inner
-        self.sends: list[bytes] = []
-        self.receives = 0
-
-    @property
-    def sent(self) -> bytes:
-        return b"".join(self.sends)
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        self.sends.append(bytes(data))
-        await self.inner.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self.inner.wait_send_all_might_not_block()
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        self.receives += 1
-        return await self.inner.receive_some(max_bytes)
-
-    async def send_eof(self) -> None:
-        await self.inner.send_eof()
-
-    async def aclose(self) -> None:
-        await self.inner.aclose()
-
-
 async def tapped_pair(configs: Configs) -> tuple[ss.SecureStream[Tap], ss.SecureStream[Tap], Tap]:
     """`(client, server)` over memory, and the tap at the client."""
     near, far = await memory_pair()
     tap = Tap(near)
     client, server = await secure_stream_pair((tap, Tap(far)), configs)
     return client, server, tap
-
-
-class WithoutHalfClose(trio.abc.Stream):
-    """A transport as TLS is: it can end both directions or none."""
-
-    def __init__(self, inner: trio.abc.Stream) -> None:
-        self._inner = inner
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self._inner.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._inner.wait_send_all_might_not_block()
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        return await self._inner.receive_some(max_bytes)
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
 
 
 def record_lengths(wire: bytes | bytearray) -> list[int]:
@@ -227,6 +122,31 @@ async def failure_of(operation: Awaitable[object], kind: type[T]) -> T:
             return exc
         raise
     pytest.fail(f"nothing was raised, {kind} was expected")
+
+
+async def ends_closed(call: Callable[[], Awaitable[object]]) -> None:
+    """`call`, which the end of its stream ends with `trio.ClosedResourceError`."""
+    with pytest.raises(trio.ClosedResourceError):
+        await call()
+
+
+async def assert_transport_closed(transport: trio.abc.Stream) -> None:
+    await ends_closed(partial(transport.send_all, b"x"))
+
+
+async def assert_closed_resource(stream: ss.SecureStream[T_Stream], why: str) -> None:
+    """Every call raises `trio.ClosedResourceError`."""
+    for call in (
+        stream.receive_some,
+        stream.send_eof,
+        stream.update_key,
+        stream.wait_send_all_might_not_block,
+        stream.send_alert,
+        partial(stream.send_all, b"x"),
+        partial(stream.send_all, b""),
+    ):
+        with pytest.raises(trio.ClosedResourceError, match=why):
+            await call()
 
 
 async def handshake_outcomes(

@@ -19,22 +19,19 @@ from .support import (
     TOO_MUCH,
     Configs,
     Pair,
-    Tap,
-    Transports,
-    WithoutHalfClose,
+    assert_closed_resource,
+    assert_transport_closed,
     at_step,
     client_and_puppet,
+    ends_closed,
     in_background,
-    lockstep_pair,
     matching_configs,
-    memory_pair,
     receive_all,
     receive_until_error,
     secure_pair,
-    small_socket_pair,
     tapped_pair,
-    tcp_pair,
 )
+from .transports import Tap, Transports, WithoutHalfClose, lockstep_pair, memory_pair, small_socket_pair, tcp_pair
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -47,11 +44,6 @@ async def pair(make_transports: Callable[[], Awaitable[Transports]], configs: Co
     return await secure_pair(make_transports, configs)
 
 
-async def assert_closed(transport: trio.abc.Stream) -> None:
-    with pytest.raises(trio.ClosedResourceError):
-        await transport.send_all(b"x")
-
-
 # --- in bounded time -----------------------------------------------------------------------------------
 
 
@@ -62,7 +54,31 @@ async def test_a_peer_that_does_nothing_is_waited_for_no_longer_than_the_close_t
     start = trio.current_time()
     await near.aclose()
     assert trio.current_time() - start == pytest.approx(3)
-    await assert_closed(near.transport_stream)
+    await assert_transport_closed(near.transport_stream)
+
+
+@pytest.mark.parametrize("end", ["send_eof", "send_alert"])
+async def test_after_an_end_or_an_alert_of_one_s_own_the_peer_is_waited_for_too(
+    end: str, configs: Configs, autojump_clock: MockClock
+) -> None:
+    near, far = await secure_pair(memory_pair, configs)
+    await getattr(near, end)()
+    start = trio.current_time()
+    async with in_background(near.aclose):
+        await trio.sleep(0.5)
+        await far.transport_stream.aclose()
+    assert trio.current_time() - start == pytest.approx(0.5)
+
+
+async def test_after_a_truncated_stream_nobody_is_waited_for(
+    make_transports: Callable[[], Awaitable[Transports]], configs: Configs, autojump_clock: MockClock
+) -> None:
+    near, far = await secure_pair(make_transports, configs)
+    await far.transport_stream.send_eof()  # type: ignore[attr-defined]
+    assert type((await receive_until_error(near))[1]) is ss.TruncatedStream
+    start = trio.current_time()
+    await near.aclose()
+    assert trio.current_time() == start
 
 
 async def test_a_peer_that_has_ended_is_not_waited_for(
@@ -165,7 +181,7 @@ async def test_a_close_timeout_of_nothing_closes_at_once(
     start = trio.current_time()
     await near.aclose()
     assert trio.current_time() == start
-    await assert_closed(near.transport_stream)
+    await assert_transport_closed(near.transport_stream)
 
 
 # --- other tasks -----------------------------------------------------------------------------------------
@@ -209,11 +225,7 @@ async def test_a_send_that_is_just_running_ends_with_closed_resource_error_and_n
 ) -> None:
     for sending, closing in NEARLY_AT_ONCE:
         near, far = await secure_pair(make_transports, matching_configs(suite))
-
-        async def send(near: ss.SecureStream[trio.abc.Stream] = near) -> None:
-            with pytest.raises(trio.ClosedResourceError):
-                await near.send_all(bytes(TOO_MUCH))
-
+        send = partial(ends_closed, partial(near.send_all, bytes(TOO_MUCH)))
         with trio.fail_after(PATIENCE):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(at_step, sending, send)
@@ -278,17 +290,7 @@ async def test_every_later_call_raises_closed_resource_error(
 ) -> None:
     near, _ = pair
     await near.aclose()
-    for call in (
-        near.receive_some,
-        near.send_eof,
-        near.update_key,
-        near.wait_send_all_might_not_block,
-        near.send_alert,
-        partial(near.send_all, b"x"),
-        partial(near.send_all, b""),
-    ):
-        with pytest.raises(trio.ClosedResourceError, match="was closed"):
-            await call()
+    await assert_closed_resource(near, "was closed")
 
 
 async def test_what_has_arrived_is_not_delivered_any_more(autojump_clock: MockClock) -> None:
@@ -323,7 +325,7 @@ async def test_cancelled_it_closes_at_once_with_no_shield(
         await near.aclose()
     assert scope.cancelled_caught
     assert trio.current_time() == start
-    await assert_closed(near.transport_stream)
+    await assert_transport_closed(near.transport_stream)
     assert type((await receive_until_error(far))[1]) is ss.TruncatedStream
 
 
@@ -334,7 +336,7 @@ async def test_cancelled_while_it_waits_for_the_peer_it_closes_at_once(
     with trio.move_on_after(0.5) as scope:
         await near.aclose()
     assert scope.cancelled_caught
-    await assert_closed(near.transport_stream)
+    await assert_transport_closed(near.transport_stream)
 
 
 # --- both ends at once ---------------------------------------------------------------------------------------

@@ -17,13 +17,13 @@ from .support import (
     TOO_MUCH,
     Configs,
     in_background,
-    lockstep_pair,
     matching_configs,
     receive_all,
     record_lengths,
     secure_pair,
     tapped_pair,
 )
+from .transports import lockstep_pair
 
 if TYPE_CHECKING:
     from trio.testing import MockClock

@@ -13,12 +13,14 @@ import trio.testing
 
 import securestream as ss
 
-from .support import PATIENCE, Configs, Pair, Transports, secure_pair
+from .support import PATIENCE, Configs, assert_transport_closed, secure_pair
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from trio.testing import MockClock
+
+    from .transports import Transports
 
     Make = Callable[[], Awaitable[Transports]]
 
@@ -107,20 +109,49 @@ class Witness:
         await self._stream.aclose()
 
 
-async def witnessed(pair: Pair[trio.abc.Stream], talk: Callable[[], Awaitable[bool]]) -> tuple[bool, Witness]:
-    """Runs `talk`, closes the client, and gives what came of it and what the server has seen."""
-    near, far = pair
-    witness = Witness(far)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(witness.watch)
-        result = await talk()
-        await near.aclose()
-    return result, witness
+async def goes_on(sending: Callable[[], Awaitable[object]]) -> bool:
+    """Whether sending still works."""
+    try:
+        await sending()
+    except (ss.TransportBroken, trio.ClosedResourceError):
+        return False
+    return True
 
 
-async def assert_closed(transport: trio.abc.Stream) -> None:
-    with pytest.raises(trio.ClosedResourceError):
-        await transport.send_all(b"x")
+class Trials:
+    """Runs one end's talk at each of its checkpoints, with a witness at the other end of each new pair."""
+
+    def __init__(self, make: Make, configs: Configs) -> None:
+        self._make = make
+        self._configs = configs
+
+    async def run(
+        self,
+        talk: Callable[[ss.SecureStream[trio.abc.Stream], ss.SecureStream[trio.abc.Stream], int], Awaitable[bool]],
+        judge: Callable[[bool, bool, Witness], None],
+        last: bytes = b"",
+    ) -> None:
+        """`talk(near, far, steps)` says whether it was cut. Then `last` is sent, and the stream closed;
+        `judge(cut, goes_on, witness)` is told whether that could still be sent."""
+
+        async def trial(steps: int) -> bool:
+            near, far = await secure_pair(self._make, self._configs)
+            witness = Witness(far)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(witness.watch)
+                cut = await talk(near, far, steps)
+                whole = await goes_on(partial(near.send_all, last))
+                await near.aclose()
+            await assert_transport_closed(near.transport_stream)
+            judge(cut, whole, witness)
+            return cut
+
+        await at_each_checkpoint(trial)
+
+
+@pytest.fixture
+def trials(make_transports: Make, configs: Configs) -> Trials:
+    return Trials(make_transports, configs)
 
 
 # --- handshakes -----------------------------------------------------------------------------------------------
@@ -142,48 +173,28 @@ class OtherSide:
             self.error = exc
 
 
-async def cut_handshake(
-    ours: Callable[[], Awaitable[ss.SecureStream[trio.abc.Stream]]],
-    theirs: Awaitable[ss.SecureStream[trio.abc.Stream]],
-    transport: trio.abc.Stream,
-    steps: int,
-) -> bool:
-    other = OtherSide(theirs)
-
-    async def shake_hands_and_close() -> None:
-        streams.append(await ours())
-
-    streams: list[ss.SecureStream[trio.abc.Stream]] = []
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(other.run)
-        cut = await is_cut(shake_hands_and_close, steps)
-        for stream in streams:
-            await stream.aclose()
-    await assert_closed(transport)
-    assert isinstance(other.error, ss.TruncatedStream) if cut else other.error is None
-    return cut
-
-
-async def test_a_cancelled_client_handshake_closes_the_transport(
-    make_transports: Make, configs: Configs, autojump_clock: MockClock
+@pytest.mark.parametrize("side", ["client", "server"])
+async def test_a_cancelled_handshake_closes_the_transport(
+    side: str, make_transports: Make, configs: Configs, autojump_clock: MockClock
 ) -> None:
-    client, server = configs
-
     async def trial(steps: int) -> bool:
-        near, far = await make_transports()
-        return await cut_handshake(partial(ss.wrap_client, near, client), ss.wrap_server(far, server), near, steps)
+        transports = await make_transports()
+        client = partial(ss.wrap_client, transports[0], configs[0])
+        server = partial(ss.wrap_server, transports[1], configs[1])
+        ours, theirs = (client, server) if side == "client" else (server, client)
+        other, streams = OtherSide(theirs()), []
 
-    await at_each_checkpoint(trial)
+        async def shake_hands() -> None:
+            streams.append(await ours())
 
-
-async def test_a_cancelled_server_handshake_closes_the_transport(
-    make_transports: Make, configs: Configs, autojump_clock: MockClock
-) -> None:
-    client, server = configs
-
-    async def trial(steps: int) -> bool:
-        near, far = await make_transports()
-        return await cut_handshake(partial(ss.wrap_server, far, server), ss.wrap_client(near, client), far, steps)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(other.run)
+            cut = await is_cut(shake_hands, steps)
+            for stream in streams:
+                await stream.aclose()
+        await assert_transport_closed(transports[0 if side == "client" else 1])
+        assert isinstance(other.error, ss.TruncatedStream) if cut else other.error is None
+        return cut
 
     await at_each_checkpoint(trial)
 
@@ -209,7 +220,7 @@ async def test_a_cancelled_refusal_closes_the_transport(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(other.run)
             cut = await is_cut(wrap, steps)
-        await assert_closed(far)
+        await assert_transport_closed(far)
         assert isinstance(other.error, ss.HandshakeRefused | ss.HandshakeTruncated if cut else ss.HandshakeRefused)
         return cut
 
@@ -219,98 +230,62 @@ async def test_a_cancelled_refusal_closes_the_transport(
 # --- sending ----------------------------------------------------------------------------------------------------
 
 
-async def goes_on(sending: Callable[[], Awaitable[object]]) -> bool:
-    """Whether sending still works."""
-    try:
-        await sending()
-    except ss.TransportBroken:
-        return False
-    return True
-
-
 async def test_a_cancelled_send_all_is_whole_or_untouched_or_breaks_the_sending_half(
-    make_transports: Make, configs: Configs, autojump_clock: MockClock
+    trials: Trials, autojump_clock: MockClock
 ) -> None:
-    async def trial(steps: int) -> bool:
-        near, far = await secure_pair(make_transports, configs)
-        whole = False
-
-        async def talk() -> bool:
-            nonlocal whole
-            cut = await is_cut(partial(near.send_all, DATA), steps)
-            whole = await goes_on(partial(near.send_all, b"!"))
-            return cut
-
-        cut, witness = await witnessed((near, far), talk)
-        if whole:
+    def judge(cut: bool, goes_on: bool, witness: Witness) -> None:
+        if goes_on:
             assert witness.error is None
             assert witness.content == (b"!" if cut else DATA + b"!")
         else:
             assert type(witness.error) is ss.TruncatedStream
             assert DATA.startswith(witness.content)
+
+    await trials.run(lambda near, _, steps: is_cut(partial(near.send_all, DATA), steps), judge, last=b"!")
+
+
+async def test_receiving_goes_on_after_a_cancelled_send_all(trials: Trials, autojump_clock: MockClock) -> None:
+    async def talk(near: ss.SecureStream[trio.abc.Stream], far: ss.SecureStream[trio.abc.Stream], steps: int) -> bool:
+        cut = await is_cut(partial(near.send_all, DATA), steps)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(far.send_all, b"answer")
+            assert await near.receive_some() == b"answer"
         return cut
 
-    await at_each_checkpoint(trial)
+    def judge(cut: bool, goes_on: bool, witness: Witness) -> None:
+        assert goes_on or type(witness.error) is ss.TruncatedStream
+
+    await trials.run(talk, judge)
 
 
-async def test_receiving_goes_on_after_a_cancelled_send_all(
-    make_transports: Make, configs: Configs, autojump_clock: MockClock
+async def test_a_cancelled_key_update_is_whole_or_untouched_or_breaks_the_sending_half(
+    trials: Trials, autojump_clock: MockClock
 ) -> None:
-    async def trial(steps: int) -> bool:
-        near, far = await secure_pair(make_transports, configs)
+    def judge(cut: bool, goes_on: bool, witness: Witness) -> None:
+        assert type(witness.error) is (type(None) if goes_on else ss.TruncatedStream)
+        assert witness.content == (b"!" if goes_on else b"")
 
-        async def talk() -> bool:
-            cut = await is_cut(partial(near.send_all, DATA), steps)
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(far.send_all, b"answer")
-                assert await near.receive_some() == b"answer"
-            return cut
-
-        cut, _ = await witnessed((near, far), talk)
-        return cut
-
-    await at_each_checkpoint(trial)
+    await trials.run(lambda near, _, steps: is_cut(near.update_key, steps), judge, last=b"!")
 
 
-@pytest.mark.parametrize("call", ["send_eof", "update_key"])
-async def test_a_cancelled_control_record_is_whole_or_untouched_or_breaks_the_sending_half(
-    call: str, make_transports: Make, configs: Configs, autojump_clock: MockClock
+async def test_a_cancelled_end_is_whole_or_untouched_or_breaks_the_sending_half(
+    trials: Trials, autojump_clock: MockClock
 ) -> None:
-    async def trial(steps: int) -> bool:
-        near, far = await secure_pair(make_transports, configs)
-        whole = False
+    def judge(cut: bool, goes_on: bool, witness: Witness) -> None:
+        assert witness.content == (b"!" if goes_on else b"")
+        may_be_torn = cut and not goes_on  # or it had gone out already
+        assert isinstance(witness.error, ss.TruncatedStream | None) if may_be_torn else witness.error is None
 
-        async def talk() -> bool:
-            nonlocal whole
-            cut = await is_cut(getattr(near, call), steps)
-            whole = await goes_on(near.send_eof)
-            return cut
-
-        cut, witness = await witnessed((near, far), talk)
-        assert witness.error is None if whole else isinstance(witness.error, ss.TruncatedStream | None)
-        assert witness.content == b""
-        return cut
-
-    await at_each_checkpoint(trial)
+    await trials.run(lambda near, _, steps: is_cut(near.send_eof, steps), judge, last=b"!")
 
 
-async def test_a_cancelled_wait_for_room_leaves_sending_as_it_was(
-    make_transports: Make, configs: Configs, autojump_clock: MockClock
-) -> None:
-    async def trial(steps: int) -> bool:
-        near, far = await secure_pair(make_transports, configs)
-
-        async def talk() -> bool:
-            cut = await is_cut(near.wait_send_all_might_not_block, steps)
-            await near.send_all(b"data")
-            return cut
-
-        cut, witness = await witnessed((near, far), talk)
+async def test_a_cancelled_wait_for_room_leaves_sending_as_it_was(trials: Trials, autojump_clock: MockClock) -> None:
+    def judge(cut: bool, goes_on: bool, witness: Witness) -> None:
+        assert goes_on
         assert witness.error is None
-        assert witness.content == b"data"
-        return cut
+        assert witness.content == b"!"
 
-    await at_each_checkpoint(trial)
+    await trials.run(lambda near, _, steps: is_cut(near.wait_send_all_might_not_block, steps), judge, last=b"!")
 
 
 # --- receiving ----------------------------------------------------------------------------------------------------
@@ -343,55 +318,42 @@ async def test_a_cancelled_receive_neither_loses_nor_repeats_anything(
 # --- ending ---------------------------------------------------------------------------------------------------------
 
 
-async def test_a_cancelled_alert_is_never_taken_for_an_end(
-    make_transports: Make, configs: Configs, autojump_clock: MockClock
-) -> None:
-    async def trial(steps: int) -> bool:
-        near, far = await secure_pair(make_transports, configs)
-        cut, witness = await witnessed((near, far), partial(is_cut, partial(near.send_alert, 5_001), steps))
-        assert isinstance(witness.error, ss.PeerAlert | ss.TruncatedStream if cut else ss.PeerAlert)
-        return cut
+async def test_a_cancelled_alert_is_never_taken_for_an_end(trials: Trials, autojump_clock: MockClock) -> None:
+    def judge(cut: bool, goes_on: bool, witness: Witness) -> None:
+        untouched = cut and goes_on and witness.error is None
+        assert untouched or isinstance(witness.error, ss.PeerAlert | ss.TruncatedStream if cut else ss.PeerAlert)
 
-    await at_each_checkpoint(trial)
+    await trials.run(lambda near, _, steps: is_cut(partial(near.send_alert, 5_001), steps), judge)
 
 
-async def test_a_cancelled_aclose_has_closed_the_transport(
-    make_transports: Make, configs: Configs, autojump_clock: MockClock
-) -> None:
-    async def trial(steps: int) -> bool:
-        near, far = await secure_pair(make_transports, configs)
-        cut, witness = await witnessed((near, far), partial(is_cut, near.aclose, steps))
-        await assert_closed(near.transport_stream)
+async def test_a_cancelled_aclose_has_closed_the_transport(trials: Trials, autojump_clock: MockClock) -> None:
+    def judge(cut: bool, goes_on: bool, witness: Witness) -> None:
+        assert not goes_on
         assert isinstance(witness.error, ss.TruncatedStream | None) if cut else witness.error is None
-        with pytest.raises(trio.ClosedResourceError):
-            await near.receive_some()
-        return cut
 
-    await at_each_checkpoint(trial)
+    await trials.run(lambda near, _, steps: is_cut(near.aclose, steps), judge)
 
 
 @pytest.mark.parametrize("error", [ValueError, ss.StreamFailure, None], ids=str)
 async def test_a_cancelled_leaving_has_closed_the_transport(
-    error: type[Exception] | None, make_transports: Make, configs: Configs, autojump_clock: MockClock
+    error: type[Exception] | None, trials: Trials, autojump_clock: MockClock
 ) -> None:
-    async def trial(steps: int) -> bool:
-        near, far = await secure_pair(make_transports, configs)
-
+    async def talk(near: ss.SecureStream[trio.abc.Stream], far: ss.SecureStream[trio.abc.Stream], steps: int) -> bool:
         async def leave() -> None:
             async with near:
                 if error is not None:
                     raise error
 
-        async def talk() -> bool:
-            try:
-                return await is_cut(leave, steps)
-            except (ValueError, ss.StreamFailure):
-                return False
-
-        cut, witness = await witnessed((near, far), talk)
-        await assert_closed(near.transport_stream)
-        if error is not None:
-            assert witness.error is not None, "an error ended the stream in order"
+        try:
+            cut = await is_cut(leave, steps)
+        except (ValueError, ss.StreamFailure):
+            cut = False
+        await assert_transport_closed(near.transport_stream)
         return cut
 
-    await at_each_checkpoint(trial)
+    def judge(cut: bool, goes_on: bool, witness: Witness) -> None:
+        assert not goes_on
+        if error is not None:
+            assert witness.error is not None, "an error ended the stream in order"
+
+    await trials.run(talk, judge)

@@ -15,12 +15,11 @@ from .support import (
     Configs,
     failure_of,
     in_background,
-    lockstep_pair,
     matching_configs,
     receive_until_error,
     secure_pair,
-    socket_pair,
 )
+from .transports import lockstep_pair, socket_pair
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

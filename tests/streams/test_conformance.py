@@ -10,14 +10,16 @@ import trio
 import trio.testing
 import trustme
 
-import securestream as ss
 from securestream.streams import secure
 from securestream.testing import secure_stream_pair
 
-from .support import Configs, Pair, matching_configs, tcp_pair
+from .support import Configs, Pair, matching_configs
+from .transports import tcp_pair
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    import securestream as ss
 
 
 @pytest.fixture

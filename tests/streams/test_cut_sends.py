@@ -14,28 +14,24 @@ from .support import (
     TOO_MUCH,
     Configs,
     Pair,
-    Transports,
-    WithoutHalfClose,
     client_and_puppet,
     failure_of,
     in_background,
-    lockstep_pair,
     matching_configs,
-    memory_pair,
     receive_all,
     receive_until_error,
     secure_pair,
-    socket_pair,
     stuffed_pair,
     tapped_pair,
 )
+from .transports import Transports, WithoutHalfClose, lockstep_pair, memory_pair, socket_pair
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from trio.testing import MockClock
 
-    from .support import HalfCloseablePair
+    from .transports import HalfCloseablePair
 
 COUNTING = b"".join(n.to_bytes(4, "big") for n in range(2**20))  # 4 MiB, no part like another
 
@@ -185,6 +181,35 @@ async def test_a_cut_send_eof_is_no_end_and_no_alert_can_follow_it(configs: Conf
         received, error = await receive_until_error(far)
     assert received == sent
     assert type(error) is ss.TruncatedStream
+
+
+@pytest.mark.parametrize("end", ["aclose", "send_alert"])
+async def test_a_send_that_is_cancelled_in_the_moment_of_ending_is_a_cut_send_too(
+    end: str,
+    make_blocking: Callable[[], Awaitable[HalfCloseablePair]],
+    configs: Configs,
+    autojump_clock: MockClock,
+) -> None:
+    near, far = await secure_pair(make_blocking, configs)
+    scope = trio.CancelScope()
+    received, error = b"", ss.StreamError()
+
+    async def send() -> None:
+        with scope:
+            await near.send_all(COUNTING)
+
+    async def receive() -> None:
+        nonlocal received, error
+        received, error = await receive_until_error(far)
+
+    async with in_background(send), trio.open_nursery() as nursery:
+        scope.cancel()
+        nursery.start_soon(receive)
+        await getattr(near, end)()
+        await near.aclose()
+    assert COUNTING.startswith(received)
+    told = end == "send_alert" and make_blocking is socket_pair
+    assert type(error) is (ss.PeerAlert if told else ss.TruncatedStream)
 
 
 async def test_a_send_that_is_cancelled_before_anything_is_sealed_changes_nothing(

@@ -17,24 +17,24 @@ from securestream.protocol.messages import Kind
 from .support import (
     Configs,
     FrameStream,
-    Tap,
+    assert_transport_closed,
     failure_of,
     handshake_outcomes,
     in_background,
     matching_configs,
-    memory_pair,
     puppet_client,
     puppet_server,
     receive_until_error,
     secure_pair,
 )
+from .transports import Tap, memory_pair
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from trio.testing import MockClock
 
-    from .support import Transports
+    from .transports import Transports
 
 
 async def test_a_silent_server_is_a_handshake_timeout(
@@ -94,6 +94,24 @@ async def test_a_client_that_stops_after_the_challenge_is_told_alert_9(autojump_
 def _hello(config: ss.ClientConfig) -> bytes:
     assert config.key is not None
     return ClientHandshake(key=config.key, server_key=config.pinned_key, suites=config.suites).hello()
+
+
+async def test_a_client_that_trickles_gets_no_more_time(autojump_clock: MockClock) -> None:
+    client, server = matching_configs()
+    near, far = await memory_pair()
+    start = trio.current_time()
+
+    async def trickle() -> None:
+        with pytest.raises((trio.BrokenResourceError, trio.ClosedResourceError)):
+            for byte in _hello(client):
+                await near.send_all(bytes([byte]))
+                await trio.sleep(0.5)
+        await near.aclose()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trickle)
+        await failure_of(ss.wrap_server(far, server), ss.HandshakeTimeout)
+        assert trio.current_time() - start <= server.handshake_timeout + server.close_timeout
 
 
 async def test_a_server_that_withholds_its_verdict_is_a_handshake_timeout(
@@ -174,7 +192,7 @@ async def test_the_caller_s_timeout_of_a_client_is_the_caller_s_own_error(autoju
     near, _ = await memory_pair()
     with pytest.raises(trio.TooSlowError), trio.fail_after(3):
         await ss.wrap_client(near, client)
-    await _assert_closed(near)
+    await assert_transport_closed(near)
 
 
 async def test_the_caller_s_cancellation_of_a_server_passes_unchanged_and_sends_no_alert(
@@ -192,7 +210,7 @@ async def test_the_caller_s_cancellation_of_a_server_passes_unchanged_and_sends_
         with trio.move_on_after(3) as caller:
             await ss.wrap_server(far, server)
         assert caller.cancelled_caught
-        await _assert_closed(far)
+        await assert_transport_closed(far)
         scope.cancel()
 
 
@@ -217,12 +235,7 @@ async def test_the_caller_s_cancellation_while_a_client_is_told_ends_that_too(au
     with trio.move_on_after(3) as caller:
         await ss.wrap_server(far, server)
     assert caller.cancelled_caught
-    await _assert_closed(far)
-
-
-async def _assert_closed(transport: trio.abc.Stream) -> None:
-    with pytest.raises(trio.ClosedResourceError):
-        await transport.send_all(b"x")
+    await assert_transport_closed(far)
 
 
 async def test_the_deadline_ends_with_the_handshake(configs: Configs, autojump_clock: MockClock) -> None:
@@ -242,7 +255,8 @@ async def test_a_verdict_that_a_slow_authorize_gives_too_late_is_not_given(autoj
         await memory_pair(), replace(client, handshake_timeout=20), replace(server, authorize=authorize)
     )
     assert isinstance(at_server, ss.HandshakeTimeout)
-    assert isinstance(at_client, ss.HandshakeError)
+    assert isinstance(at_client, ss.HandshakeRefused)
+    assert at_client.alert == ss.Alert(ss.AlertCode.HANDSHAKE_TIMEOUT)
 
 
 async def test_a_client_whose_server_refuses_late_learns_it_on_its_first_receive(

@@ -18,21 +18,17 @@ from securestream.protocol.suites import RecordType
 from .support import (
     PATIENCE,
     Configs,
-    Transports,
     client_and_puppet,
     failure_of,
     in_background,
-    lockstep_pair,
     matching_configs,
-    memory_pair,
     puppet_client,
     puppet_server,
     receive_all,
     receive_until_error,
-    reset,
     secure_pair,
-    tcp_pair,
 )
+from .transports import Transports, lockstep_pair, memory_pair, reset, tcp_pair
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -16,7 +16,14 @@ import securestream as ss
 from securestream.testing import secure_stream_pair
 
 from ..protocol.support import PROPERTY
-from .support import Configs, Tap, failure_of, matching_configs, memory_pair, receive_all, receive_until_error
+from .support import (
+    Configs,
+    failure_of,
+    matching_configs,
+    receive_all,
+    receive_until_error,
+)
+from .transports import Tap, memory_pair
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

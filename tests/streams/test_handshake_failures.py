@@ -18,15 +18,12 @@ from securestream.streams.wrap import refuse_client
 from .support import (
     Configs,
     FrameStream,
-    Transports,
-    WithoutHalfClose,
     failure_of,
     handshake_outcomes,
     in_background,
     matching_configs,
-    memory_pair,
-    tcp_pair,
 )
+from .transports import Transports, WithoutHalfClose, memory_pair, tcp_pair
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

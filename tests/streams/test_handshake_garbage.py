@@ -22,9 +22,9 @@ from .support import (
     failure_of,
     in_background,
     matching_configs,
-    memory_pair,
     puppet_server,
 )
+from .transports import memory_pair
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,17 +12,14 @@ import securestream as ss
 from .support import (
     TOO_MUCH,
     Configs,
-    Transports,
     in_background,
-    lockstep_pair,
     matching_configs,
-    memory_pair,
     receive_all,
     receive_until_error,
     secure_pair,
-    socket_pair,
     stuffed_pair,
 )
+from .transports import Transports, lockstep_pair, memory_pair, socket_pair
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -18,20 +19,16 @@ from ..protocol.support import PROPERTY
 from .support import (
     PATIENCE,
     at_step,
-    close_sockets,
-    lockstep_pair,
     matching_configs,
-    memory_pair,
     secure_pair,
-    small_socket_pair,
-    socket_pair,
 )
 from .test_cancellation import is_cut
+from .transports import close_sockets, lockstep_pair, memory_pair, small_socket_pair, socket_pair
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from .support import Transports
+    from .transports import Transports
 
 PATTERN = b"".join(n.to_bytes(4, "big") for n in range(2**19))  # 2 MiB, no part like another
 ENDS = ("aclose", "alert", "eof and aclose", "error", "vanish", "nothing")
@@ -78,7 +75,7 @@ class Program:
             data = PATTERN[story.at_most : story.at_most + size]
             before, story.at_most = story.at_most, story.at_most + size
             try:
-                done = not await self.cut(lambda data=data: self.stream.send_all(data), cut)
+                done = not await self.cut(partial(self.stream.send_all, data), cut)
                 if not done:
                     await self.stream.send_all(b"")
             except trio.BusyResourceError:  # the end was being sent

@@ -16,18 +16,19 @@ from .support import (
     TOO_MUCH,
     Configs,
     Pair,
-    Transports,
+    assert_closed_resource,
+    assert_transport_closed,
     at_step,
+    ends_closed,
     failure_of,
     in_background,
-    lockstep_pair,
     matching_configs,
-    memory_pair,
     receive_until_error,
     secure_pair,
-    socket_pair,
+    stuffed_pair,
     tapped_pair,
 )
+from .transports import Transports, lockstep_pair, memory_pair, socket_pair
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -66,11 +67,7 @@ async def test_from_another_task_it_stops_a_running_send_all_after_the_batch_in_
 ) -> None:
     for sending, alerting in NEARLY_AT_ONCE:
         near, far = await secure_pair(make_transports, matching_configs(suite))
-
-        async def send(near: ss.SecureStream[trio.abc.Stream] = near) -> None:
-            with pytest.raises(trio.ClosedResourceError):
-                await near.send_all(COUNTING)
-
+        send = partial(ends_closed, partial(near.send_all, COUNTING))
         with trio.fail_after(PATIENCE):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(at_step, sending, send)
@@ -88,11 +85,7 @@ async def test_a_send_all_that_is_blocked_gets_closed_resource_error(
     configs: Configs, autojump_clock: MockClock
 ) -> None:
     near, far = await secure_pair(socket_pair, configs)
-
-    async def send() -> None:
-        with pytest.raises(trio.ClosedResourceError):
-            await near.send_all(COUNTING)
-
+    send = partial(ends_closed, partial(near.send_all, COUNTING))
     async with in_background(send), in_background(partial(near.send_alert, 5_001, "stop")):
         received, error = await receive_until_error(far)
     assert COUNTING.startswith(received)
@@ -104,12 +97,23 @@ async def test_a_receive_that_is_blocked_gets_closed_resource_error(
     pair: Pair[trio.abc.Stream], autojump_clock: MockClock
 ) -> None:
     near, far = pair
+    async with in_background(partial(ends_closed, near.receive_some)), in_background(partial(near.send_alert, 5_001)):
+        _, error = await receive_until_error(far)
+    assert isinstance(error, ss.PeerAlert)
 
-    async def receive() -> None:
-        with pytest.raises(trio.ClosedResourceError):
-            await near.receive_some()
 
-    async with in_background(receive), in_background(partial(near.send_alert, 5_001)):
+async def test_a_task_that_waits_for_room_gets_closed_resource_error(
+    configs: Configs, autojump_clock: MockClock
+) -> None:
+    (near, far), _ = await stuffed_pair(configs)
+    start = trio.current_time()
+
+    async def wait() -> None:
+        with pytest.raises(trio.ClosedResourceError, match="an alert was sent"):
+            await near.wait_send_all_might_not_block()
+        assert trio.current_time() == start
+
+    async with in_background(wait), in_background(partial(near.send_alert, 5_001)):
         _, error = await receive_until_error(far)
     assert isinstance(error, ss.PeerAlert)
 
@@ -117,17 +121,12 @@ async def test_a_receive_that_is_blocked_gets_closed_resource_error(
 async def test_it_waits_at_most_the_close_timeout_and_then_closes_forcefully(autojump_clock: MockClock) -> None:
     for make in (lockstep_pair, socket_pair):
         near, _ = await secure_pair(make, matching_configs(close_timeout=3))
-
-        async def send(near: ss.SecureStream[trio.abc.Stream] = near) -> None:
-            with pytest.raises(trio.ClosedResourceError):
-                await near.send_all(bytes(TOO_MUCH))
-
+        send = partial(ends_closed, partial(near.send_all, bytes(TOO_MUCH)))
         async with in_background(send):
             start = trio.current_time()
             await near.send_alert()
             assert trio.current_time() - start == pytest.approx(3)
-        with pytest.raises(trio.ClosedResourceError):
-            await near.transport_stream.send_all(b"closed")
+        await assert_transport_closed(near.transport_stream)
 
 
 async def test_every_later_call_raises_closed_resource_error(
@@ -136,17 +135,7 @@ async def test_every_later_call_raises_closed_resource_error(
     near, far = pair
     async with in_background(partial(receive_until_error, far)):
         await near.send_alert()
-        for call in (
-            near.receive_some,
-            near.send_eof,
-            near.update_key,
-            near.wait_send_all_might_not_block,
-            near.send_alert,
-            partial(near.send_all, b"x"),
-            partial(near.send_all, b""),
-        ):
-            with pytest.raises(trio.ClosedResourceError, match="an alert was sent"):
-                await call()
+        await assert_closed_resource(near, "an alert was sent")
 
 
 async def test_the_peer_s_alerts_are_ignored_afterwards(autojump_clock: MockClock) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,18 +18,15 @@ from .support import (
     PATIENCE,
     TOO_MUCH,
     Configs,
-    Tap,
     failure_of,
     matching_configs,
-    memory_pair,
     receive_all,
     receive_until_error,
     record_lengths,
     secure_pair,
-    socket_pair,
     tapped_pair,
-    tcp_pair,
 )
+from .transports import Tap, memory_pair, socket_pair, tcp_pair
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -108,6 +106,18 @@ async def test_with_full_records_every_record_is_16_384_bytes(suite: ss.Suite, a
     await near.send_eof()
     assert set(record_lengths(wire_of(tap, start, suite))) == {16_384}
     assert len(await receive_all(far)) == 1 + 16_362 + 40_000
+
+
+async def test_the_padding_of_a_configuration_is_that_of_its_stream(
+    configs: Configs, autojump_clock: MockClock
+) -> None:
+    client, server = configs
+    near_policy, far_policy = ss.FullRecords(), ss.FullRecords()
+    near, far = await secure_pair(
+        memory_pair, (replace(client, padding=near_policy), replace(server, padding=far_policy))
+    )
+    assert near.padding is near_policy
+    assert far.padding is far_policy
 
 
 @pytest.mark.parametrize("size", [1, 100, 7_000])

@@ -12,7 +12,13 @@ import trio
 import securestream as ss
 
 from ..protocol.support import PREFIX
-from .support import Configs, Tap, handshake_outcomes, matching_configs, memory_pair, secure_pair
+from .support import (
+    Configs,
+    handshake_outcomes,
+    matching_configs,
+    secure_pair,
+)
+from .transports import Tap, memory_pair
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -95,7 +101,17 @@ async def test_a_text_that_utf_8_cannot_hold_is_replaced(autojump_clock: MockClo
     assert at_client.alert.message == "not ? allowed"
 
 
-@pytest.mark.parametrize("error", [ValueError("the password is swordfish"), KeyError("x"), trio.TooSlowError()])
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("the password is swordfish"),
+        KeyError("x"),
+        trio.TooSlowError(),
+        ss.StreamFailure(5_001, "a text for handlers"),
+        ExceptionGroup("of one", [PermissionError("no verdict")]),
+    ],
+    ids=lambda error: type(error).__name__,
+)
 async def test_any_other_exception_is_alert_13_without_text(
     error: Exception, configs: Configs, autojump_clock: MockClock
 ) -> None:

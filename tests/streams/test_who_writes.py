@@ -21,27 +21,24 @@ from .support import (
     TOO_MUCH,
     Configs,
     Puppet,
-    Tap,
     at_step,
     client_and_puppet,
     failure_of,
     in_background,
-    lockstep_pair,
     matching_configs,
-    memory_pair,
     receive_until_error,
     secure_pair,
-    small_socket_pair,
-    socket_pair,
+    stuffed_pair,
     tapped_pair,
 )
+from .transports import Tap, lockstep_pair, memory_pair, small_socket_pair, socket_pair
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from trio.testing import MockClock
 
-    from .support import HalfCloseablePair, Transports
+    from .transports import HalfCloseablePair, Transports
 
 
 async def test_send_all_never_reads(configs: Configs, autojump_clock: MockClock) -> None:
@@ -161,6 +158,14 @@ async def test_an_alert_that_arrives_together_with_room_to_send_ends_the_send_al
                 os.write(descriptor, puppet.alert(5_001))
 
 
+async def test_an_alert_ends_a_wait_for_room_too(configs: Configs, autojump_clock: MockClock) -> None:
+    (near, far), _ = await stuffed_pair(configs)
+    waiting = failure_of(near.wait_send_all_might_not_block(), ss.PeerAlert)
+    async with in_background(lambda: waiting):
+        await far.send_alert(5_001, "enough")
+        await failure_of_receiving(near)
+
+
 async def failure_of_sending(stream: ss.SecureStream[trio.abc.Stream]) -> ss.PeerAlert:
     return await failure_of(stream.send_all(bytes(TOO_MUCH)), ss.PeerAlert)
 
@@ -244,6 +249,19 @@ async def test_the_reason_is_looked_for_in_no_more_than_1_mib(autojump_clock: Mo
     while chunk := await stream.receive_some():
         received += len(chunk)
     assert received == 300 * 16_000
+
+
+async def test_the_1_mib_counts_from_the_failed_send_on(autojump_clock: MockClock) -> None:
+    stream, puppet = await broken_client(matching_configs())
+    for _ in range(150):
+        await puppet.say(puppet.data(bytes(16_000)))
+    received = 0
+    while received < 150 * 16_000:
+        received += len(await stream.receive_some())
+    for _ in range(30):
+        await puppet.say(puppet.data(bytes(16_000)))
+    await puppet.say(puppet.alert(5_001, "disk full"))
+    await failure_of(stream.send_all(b"x"), ss.PeerAlert)
 
 
 async def test_a_task_that_receives_at_that_moment_goes_on(autojump_clock: MockClock) -> None:
