@@ -47,7 +47,7 @@ from .streams.errors import (
 )
 from .streams.secure import SecureStream, StreamStatistics
 from .streams.wrap import wrap_client, wrap_server
-from .trust.keyfile import read_key_file, write_key_file
+from .trust.keyfile import KeyFileError, read_key_file, read_secret_file, write_key_file
 from .trust.peers import AuthorizedPeers
 
 __version__ = "0.1.0"
@@ -69,6 +69,7 @@ __all__ = [
     "HandshakeRefused",
     "HandshakeTimeout",
     "HandshakeTruncated",
+    "KeyFileError",
     "Limits",
     "NoCommonSuite",
     "NoPadding",
@@ -93,6 +94,7 @@ __all__ = [
     "UnsupportedVersion",
     "open_secure_tcp_stream",
     "read_key_file",
+    "read_secret_file",
     "secure_handler",
     "serve_secure_listeners",
     "serve_secure_tcp",

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import securestream as ss
+
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
@@ -50,3 +52,9 @@ def test_links_inside_the_documents_lead_somewhere() -> None:
     for document in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text(encoding="utf-8")):
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
+
+
+def test_every_public_name_that_the_documents_use_exists() -> None:
+    for document in (ROOT / "README.md", ROOT / "docs" / "guide.md"):
+        for name in set(re.findall(r"\bss\.([A-Za-z_]+)", document.read_text(encoding="utf-8"))):
+            assert hasattr(ss, name), f"{document.name} has ss.{name}"

@@ -129,7 +129,7 @@ class _Connections(Generic[T_Stream]):
         except AuthorizationFailed as exc:
             logger.error("refused %s, for authorize failed", address, exc_info=exc.__cause__)
         except AccessDenied as exc:
-            logger.warning("refused %s, %s: %s", address, exc.public_key, printable(str(exc)))
+            logger.warning("refused %s, %s: %s [%s]", address, exc.public_key, printable(str(exc.__cause__)), exc.code)
         except HandshakeError as exc:
             logger.warning("refused %s: %s [%s]", address, printable(str(exc)), exc.code)
         except Exception:  # a transport that breaks its interface; the other connections go on

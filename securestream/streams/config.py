@@ -21,7 +21,7 @@ class Peer:
     `credentials`  what it showed beside its key, at most 32,768 bytes; b"" for servers
     `address`      where it connects from, as text; "" if the transport doesn't tell
     `used_secret`  whether it showed the shared secret
-    `transcript`   what a client's credentials sign: unique to this connection (`docs/protocol.md`, "Transcript values")
+    `transcript`   what a client's credentials sign: unique to this connection (`docs/protocol.md`, section 2.1)
     `name`         what this side calls it; "" if it has no name here
     `principal`    what `authorize` returned
     """

@@ -85,6 +85,7 @@ class _Frames:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._reader = FrameReader()
+        self.is_cut = False  # sending one was cancelled, perhaps in its middle
 
     async def send(self, frame: bytes) -> None:
         """A failed send is no news yet: what the peer has said may still be there to read."""
@@ -92,6 +93,9 @@ class _Frames:
             await self._channel.send(frame)
         except trio.BrokenResourceError:
             await trio.lowlevel.checkpoint()
+        except trio.Cancelled:
+            self.is_cut = True
+            raise
 
     async def receive(self, expected: Collection[Kind]) -> tuple[Kind, bytes]:
         while (frame := self._reader.next_frame(expected)) is None:
@@ -287,6 +291,8 @@ class _ServerSide:
 
     async def _tell(self, alert: Alert) -> None:
         """Before the response in clear and without a text, after it as the first record."""
+        if self._frames.is_cut and self.channel.unsent is None:
+            return  # nothing can follow what was cut short
         if self._records is None:
             frame = encode_alert_frame(alert.code)
         elif self._records[0].records:
@@ -294,7 +300,7 @@ class _ServerSide:
         else:
             frame = self._records[0].verdict(RecordType.ALERT, alert.encode())
         with contextlib.suppress(trio.BrokenResourceError):
-            await self.channel.send(frame)
+            await self.channel.send((self.channel.unsent or b"") + frame)
             await self.channel.send_eof()
             await discard_input(self.channel)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from ..protocol.keys import PublicKey
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-    from ..protocol.keys import PublicKey
 
 
 class HasPublicKey(Protocol):
@@ -21,10 +21,16 @@ class AuthorizedPeers:
     """The clients that may connect, by public key: `ServerConfig(authorize=AuthorizedPeers([key, ...]))`.
 
     Given a mapping from keys to names, a client's name becomes `stream.peer.principal`; otherwise its key does.
+    Raises `TypeError` for what is no `PublicKey`.
     """
 
     def __init__(self, peers: Iterable[PublicKey] | Mapping[PublicKey, str]) -> None:
         self._peers: dict[PublicKey, object] = dict(peers.items()) if hasattr(peers, "items") else {k: k for k in peers}
+        for key in self._peers:
+            if not isinstance(key, PublicKey):
+                raise TypeError(
+                    f"AuthorizedPeers takes PublicKeys, not {type(key).__name__}: PublicKey.from_text(text)"
+                )
 
     async def __call__(self, peer: HasPublicKey) -> object:
         """Raises `PermissionError` for a client that isn't listed."""

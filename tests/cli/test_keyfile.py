@@ -212,3 +212,12 @@ def test_what_is_no_shared_secret_is_refused(tmp_path: Path, content: str, messa
     with pytest.raises(KeyFileError) as caught:
         read_secret_file(path)
     assert str(caught.value) == f"{path}{message}"
+
+
+def test_a_file_that_holds_no_secret_is_no_key_file_whoever_may_read_it(tmp_path: Path) -> None:
+    passwords = tmp_path / "passwd"
+    passwords.write_text("root:x:0:0\n")
+    passwords.chmod(0o644)
+    with pytest.raises(KeyFileError) as caught:
+        read_key_file(passwords)
+    assert "chmod" not in str(caught.value)

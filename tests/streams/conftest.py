@@ -9,7 +9,7 @@ import pytest
 import securestream as ss
 
 from .support import Configs, matching_configs
-from .transports import Transports, close_sockets, lockstep_pair, memory_pair, socket_pair
+from .transports import Tls, Transports, close_sockets, lockstep_pair, memory_pair, socket_pair
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -20,6 +20,12 @@ def sockets() -> Iterator[None]:
     """Sockets of a test end with it, also where the test is about a peer that never closes."""
     yield
     close_sockets()
+
+
+@pytest.fixture(scope="session")
+def tls() -> Tls:
+    """TLS with an authority of its own."""
+    return Tls()
 
 
 @pytest.fixture(params=list(ss.Suite), ids=lambda suite: str(suite.name))

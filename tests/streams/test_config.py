@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
 import securestream as ss
 from securestream.protocol.handshake import SecretPolicy
 from securestream.streams.secure import SecureStream
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 class Make(Protocol):
@@ -30,6 +33,7 @@ def server(**changes: object) -> ss.ServerConfig:
     return ss.ServerConfig(**{"key": KEY, "authorize": ss.ANYONE, **changes})  # type: ignore[arg-type]
 
 
+FROZEN = [client(), server(), ss.Limits(), ss.Peer(public_key=KEY.public_key)]
 BOTH: list[tuple[str, object, type[Exception]]] = [
     ("suites", (), ValueError),
     ("suites", [ss.Suite.AEGIS_256] * 2, ValueError),
@@ -115,10 +119,17 @@ def test_who_may_connect_has_no_default() -> None:
         ss.ServerConfig(key=KEY)  # type: ignore[call-arg]
 
 
-def test_a_configuration_cannot_be_changed() -> None:
-    for config in (client(), server()):
+@pytest.mark.parametrize(
+    "value",
+    [client(), server(), ss.Limits(), ss.Peer(public_key=KEY.public_key)],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_configuration_cannot_be_changed(value: DataclassInstance) -> None:
+    for field in dataclasses.fields(value):
         with pytest.raises(dataclasses.FrozenInstanceError):
-            config.close_timeout = 3  # type: ignore[misc]
+            setattr(value, field.name, None)
+    with pytest.raises(TypeError):
+        type(value)(*[getattr(value, field.name) for field in dataclasses.fields(value)])
 
 
 @pytest.mark.parametrize("make", [client, server])

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import ssl
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
 import trio.testing
-import trustme
 
 from securestream.streams import secure
 from securestream.testing import secure_stream_pair
 
 from .support import Configs, Pair, matching_configs
-from .transports import tcp_pair
+from .transports import Tls, memory_pair, tcp_pair
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -72,29 +70,9 @@ async def test_over_real_tcp(configs: Configs) -> None:
     await trio.testing.check_half_closeable_stream(make, make_clogged)
 
 
-@pytest.fixture(scope="module")
-def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    authority = trustme.CA()
-    client, server = ssl.create_default_context(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.configure_trust(client)
-    authority.issue_cert("localhost").configure_cert(server)
-    return client, server
-
-
-async def test_over_tls(
-    configs: Configs,
-    contexts: tuple[ssl.SSLContext, ssl.SSLContext],
-    autojump_clock: trio.testing.MockClock,
-) -> None:
+async def test_over_tls(configs: Configs, tls: Tls, autojump_clock: trio.testing.MockClock) -> None:
     async def make() -> Pair[trio.SSLStream[trio.abc.Stream]]:
-        near, far = trio.testing.memory_stream_pair()
-        return await secure_stream_pair(
-            (
-                trio.SSLStream(near, contexts[0], server_hostname="localhost"),
-                trio.SSLStream(far, contexts[1], server_side=True),
-            ),
-            configs,
-        )
+        return await secure_stream_pair(tls.over(*await memory_pair()), configs)
 
     await trio.testing.check_half_closeable_stream(make, None)
 

@@ -27,7 +27,7 @@ from .support import (
     receive_until_error,
     secure_pair,
 )
-from .transports import Tap, memory_pair
+from .transports import Tap, fill, lockstep_pair, memory_pair, small_socket_pair
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -94,6 +94,48 @@ async def test_a_client_that_stops_after_the_challenge_is_told_alert_9(autojump_
 def _hello(config: ss.ClientConfig) -> bytes:
     assert config.key is not None
     return ClientHandshake(key=config.key, server_key=config.pinned_key, suites=config.suites).hello()
+
+
+async def test_nothing_follows_a_challenge_that_nobody_took(autojump_clock: MockClock) -> None:
+    client, server = matching_configs()
+    near, far = await lockstep_pair()
+    start = trio.current_time()
+    async with in_background(partial(near.send_all, _hello(client))):
+        await failure_of(ss.wrap_server(far, server), ss.HandshakeTimeout)
+    assert trio.current_time() - start == pytest.approx(5)
+
+
+async def test_over_sockets_the_alert_follows_a_challenge_that_was_cut_short(autojump_clock: MockClock) -> None:
+    client, server = matching_configs()
+    near, far = await small_socket_pair()
+    fill(far)
+    await near.send_all(_hello(client))
+    async with in_background(partial(failure_of, ss.wrap_server(far, server), ss.HandshakeTimeout)):
+        await trio.sleep(5.5)
+        received = bytearray()
+        while chunk := await near.receive_some():
+            received += chunk
+        await near.aclose()
+    frames = received.lstrip(b"x")
+    assert frames[:3] == bytes([100, 0, Kind.CHALLENGE])
+    assert frames[100:] == bytes([5, 0, Kind.ALERT, ss.AlertCode.HANDSHAKE_TIMEOUT, 0])
+
+
+async def test_no_second_verdict_follows_one_that_nobody_took(autojump_clock: MockClock) -> None:
+    near, far = await small_socket_pair()
+
+    async def authorize(peer: ss.Peer) -> None:
+        fill(far)
+
+    client, server = matching_configs()
+    handshaking = ss.wrap_server(far, replace(server, authorize=authorize))
+    async with in_background(partial(failure_of, handshaking, ss.HandshakeTimeout)):
+        await puppet_client(near, client)
+        await trio.sleep(10)
+        received = bytearray()
+        while chunk := await near.receive_some():
+            received += chunk
+    assert set(received) == set(b"x")
 
 
 async def test_a_client_that_trickles_gets_no_more_time(autojump_clock: MockClock) -> None:

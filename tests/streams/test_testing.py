@@ -47,7 +47,15 @@ async def test_the_ends_of_a_pair_know_each_other(make_pair: MakePair, autojump_
     client, server = await make_pair(configs)
     assert configs[0].key is not None
     assert server.peer.public_key == configs[0].key.public_key
-    assert client.peer.public_key == configs[1].key.public_key
+    assert client.peer == ss.Peer(
+        public_key=configs[1].key.public_key,
+        credentials=b"",
+        address="",
+        used_secret=False,
+        transcript=b"",
+        name="",
+        principal=None,
+    )
     assert client.session == server.session
     assert len(client.session.handshake_hash) == 64
 

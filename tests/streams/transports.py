@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import ssl
 import struct
 
 import trio
 import trio.testing
+import trustme
 
 Transports = tuple[trio.abc.Stream, trio.abc.Stream]
 HalfCloseablePair = tuple[trio.abc.HalfCloseableStream, trio.abc.HalfCloseableStream]
@@ -44,6 +47,13 @@ async def tcp_pair() -> tuple[trio.SocketStream, trio.SocketStream]:
         return _remembered(near, await listener.accept())
 
 
+def fill(stream: trio.SocketStream) -> None:
+    """Sends b"x" until not a byte more can leave it before the other end receives."""
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(stream.socket.fileno(), b"x" * 100)
+
+
 def reset(stream: trio.SocketStream) -> None:
     """Closes it with a TCP reset."""
     stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -65,6 +75,25 @@ def close_sockets() -> None:
         if (descriptor := stream.socket.detach()) >= 0:
             os.close(descriptor)
     _made.clear()
+
+
+class Tls:
+    """TLS over any two transports."""
+
+    def __init__(self) -> None:
+        authority = trustme.CA()
+        self._client = ssl.create_default_context()
+        self._server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        authority.configure_trust(self._client)
+        authority.issue_cert("localhost").configure_cert(self._server)
+
+    def over(
+        self, near: trio.abc.Stream, far: trio.abc.Stream
+    ) -> tuple[trio.SSLStream[trio.abc.Stream], trio.SSLStream[trio.abc.Stream]]:
+        return (
+            trio.SSLStream(near, self._client, server_hostname="localhost"),
+            trio.SSLStream(far, self._server, server_side=True),
+        )
 
 
 class Tap(trio.abc.HalfCloseableStream):
