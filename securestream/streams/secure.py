@@ -147,6 +147,7 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
         self._send_failure = ""  # why sending is broken, where the peer gave no reason
         self._wire = Wire.WHOLE
         self._answer: Alert | None = None  # what aclose() sends in place of CLOSE
+        self._alert_is_leaving = False  # another task is in send_alert()
         self._plain = b""
         self._plain_at = 0
         self._later: list[bytes] = []  # what came while _plain was waiting to be received
@@ -456,11 +457,14 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
         self._answer = None
         self._channel.interrupt_receive()
         self._channel.interrupt_send_between_writes()
-        with trio.move_on_after(self._close_timeout) as scope:
-            try:
+        self._alert_is_leaving = True
+        try:
+            with trio.move_on_after(self._close_timeout) as scope:
                 await self._send_last(RecordType.ALERT, alert.encode())
-            except trio.BrokenResourceError as exc:
-                raise self._own(TransportBroken(str(exc))) from exc
+        except trio.BrokenResourceError as exc:
+            raise self._own(TransportBroken(str(exc))) from exc
+        finally:
+            self._alert_is_leaving = False
         if scope.cancelled_caught:
             await trio.aclose_forcefully(self.transport_stream)
 
@@ -524,6 +528,8 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
         self._closed = True
         self._sending = self._receiving = Half.CLOSED
         self._plain, self._plain_at, self._later = b"", 0, []
+        if self._alert_is_leaving:  # it has woken everybody, and closing waits for it: see _send_goodbye
+            return
         if self._receive_turns.taken:
             self._channel.interrupt_receive()
         if self._send_turns.taken:
@@ -546,6 +552,9 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
             if last is not None:
                 await self._send_last(*last)
+            elif self._alert_is_leaving:
+                await self._send_turns.take()
+                self._send_turns.give()
             await self._channel.send_eof()
 
     async def _discard_input(self) -> None:
