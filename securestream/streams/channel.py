@@ -220,6 +220,6 @@ def address_of(stream: trio.abc.Stream) -> str:
         name = stream.socket.getpeername()
     except OSError:
         return ""
-    if isinstance(name, tuple):
+    if isinstance(name, tuple) and isinstance(name[0], str):
         return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
     return printable(name) if isinstance(name, str) else ""  # a path that the peer chose

@@ -478,6 +478,8 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
         await trio.lowlevel.checkpoint_if_cancelled()
         await self._send_turns.take()
         try:
+            if self._writer.ended:  # closed by force while this waited
+                raise trio.ClosedResourceError("this stream was closed")
             if not self._may_be_last(record_type):
                 return  # the peer is to see a truncated stream, which it is
             wire = (self._channel.unsent or b"") + self._writer.control(record_type, content)
@@ -552,10 +554,11 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
             if last is not None:
                 await self._send_last(*last)
-            elif self._alert_is_leaving:
-                await self._send_turns.take()
+            await self._send_turns.take()  # behind another task's alert, if one is on its way
+            try:
+                await self._channel.send_eof()
+            finally:
                 self._send_turns.give()
-            await self._channel.send_eof()
 
     async def _discard_input(self) -> None:
         """Until the peer's end, the transport's, or 1 MiB."""
