@@ -54,7 +54,7 @@ MAX_FLUSH_PADDING = 16 * 2**20
 def padded_length(policy: PaddingPolicy, length: int) -> int:
     """What `policy` makes of a flush of `length` bytes. Raises `ValueError`."""
     padded = policy.pad_flush(length)
-    if not length <= padded <= length + MAX_FLUSH_PADDING:
+    if not isinstance(padded, int) or not length <= padded <= length + MAX_FLUSH_PADDING:
         raise ValueError(f"{type(policy).__name__}.pad_flush({length}) returned {padded}: out of bounds")
     return padded
 
@@ -62,7 +62,7 @@ def padded_length(policy: PaddingPolicy, length: int) -> int:
 def record_padding(policy: PaddingPolicy, record_type: int, length: int, room: int) -> int:
     """What `policy` adds to one record. Raises `ValueError`."""
     padding = policy.pad_record(record_type, length, room)
-    if not 0 <= padding <= room:
+    if not isinstance(padding, int) or not 0 <= padding <= room:
         name = type(policy).__name__
         raise ValueError(f"{name}.pad_record({record_type}, {length}, {room}) returned {padding}: out of bounds")
     return padding

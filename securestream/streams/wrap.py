@@ -277,6 +277,7 @@ class _ServerSide:
     async def _authorize(self, peer: Peer) -> Peer:
         try:
             principal = await self._config.authorize(peer)
+            accepted = peer.accepted_as(principal)
         except PermissionError as exc:
             if exc.errno is not None:  # the operating system's, not a verdict: its text names files
                 raise _Refused(*_authorization_failed(exc)) from exc
@@ -287,7 +288,7 @@ class _ServerSide:
         if principal is False:
             wrong = TypeError("authorize returned False; it refuses by raising PermissionError")
             raise _Refused(*_authorization_failed(wrong)) from wrong
-        return peer.accepted_as(principal)
+        return accepted
 
     async def _tell(self, alert: Alert) -> None:
         """Before the response in clear and without a text, after it as the first record."""

@@ -251,6 +251,19 @@ async def test_of_a_group_only_the_interpreter_s_end_is_raised_on_and_the_rest_i
     assert "ValueError: swordfish" in log.text
 
 
+async def test_secure_handler_raises_nothing_that_it_has_logged(
+    log: pytest.LogCaptureFixture, autojump_clock: MockClock
+) -> None:
+    client, server = matching_configs()
+    near, far = trio.testing.memory_stream_pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ss.secure_handler(raising(ValueError("swordfish")), server), far)
+        stream = await ss.wrap_client(near, client)
+        await receive_until_error(stream)
+        await stream.aclose()
+    assert levels(log) == [logging.ERROR]
+
+
 # --- with a nursery for the handlers ------------------------------------------------------------------------------
 
 

@@ -388,6 +388,29 @@ def test_every_exception_has_its_stable_code(example: ss.StreamError) -> None:
     assert example.code == EXAMPLES[example]
 
 
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ss.PeerAlert(ss.Alert(5_001, "why")), "the peer ended the stream: alert 5001 (alert_5001): why"),
+        (ss.PeerAlert(ss.Alert(13)), "the peer ended the stream: alert 13 (internal_error)"),
+        (ss.TruncatedStream(), "the connection ended in the middle of the stream"),
+        (ss.BadRecord("a record of 1 bytes", "bad_record"), "a record of 1 bytes"),
+        (ss.AccessDenied("not today", KEY), "not today"),
+        (ss.StreamFailure(5_001, "why"), "alert 5001 (alert_5001): why"),
+        (ss.HandshakeRefused(ss.Alert(7, "no")), "the server refused this client: no [access_denied]"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_every_exception_with_something_of_its_own_to_say_says_it(error: Exception, text: str) -> None:
+    assert str(error) == text
+
+
+def test_what_came_through_the_encrypted_stream_is_authenticated_unless_it_is_said_not_to_be() -> None:
+    assert ss.PeerAlert(ss.Alert(1)).authenticated
+    assert not ss.PeerAlert(ss.Alert(1), authenticated=False).authenticated
+    assert ss.HandshakeRefused(ss.Alert(1)).authenticated
+
+
 def test_every_exception_stands_in_the_table() -> None:
     assert {type(example) for example in EXAMPLES} == set(public_errors())
 
