@@ -45,7 +45,7 @@ def test_the_example_runs(example: Path) -> None:
 def test_a_failing_answer_shows_its_rows_and_then_the_alert() -> None:
     *rows, alert = run(str(ROOT / "examples" / "failing_answer.py")).splitlines()
     assert " ".join(rows).count("row") == 3
-    assert alert == "and then: alert 5001 (alert_5001): the backend went away"
+    assert alert == "and then: alert 5001: the backend went away"
 
 
 def test_links_inside_the_documents_lead_somewhere() -> None:

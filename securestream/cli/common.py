@@ -92,7 +92,7 @@ def main_cause(exc: BaseException) -> BaseException:
     return min(leaves(exc), key=lambda leaf: isinstance(leaf, foreseen))
 
 
-_SECRET = re.compile(r"(ss-(?:secret|shared):)[^\s']*")
+_SECRET = re.compile(r"(ss-(?:secret|shared):)[^\s']{8,}")
 
 
 def complain(message: str) -> None:

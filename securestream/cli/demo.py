@@ -95,7 +95,7 @@ class _Demo:
 
     async def _there_and_back(self, port: int) -> None:
         screen, source = self._screen, self._source
-        screen.part(1, "A file goes to the server and comes back")
+        screen.part(1, "Data goes to the server and comes back")
         with screen.progress(source.size) as show_progress:
             transfer = await there_and_back(port, self._config, source, show_progress)
         statistics = transfer.statistics

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from .codes import AlertCode, code_name
+from .codes import FIRST_OF_APPLICATION, AlertCode, code_name, is_named
 from .errors import RemoteProtocolError
 
 __all__ = ["MAX_MESSAGE_BYTES", "Alert", "AlertCode", "decode_alert_untrusted"]
@@ -44,6 +44,18 @@ class Alert:
         raw = message.encode("utf-8", "replace")[:MAX_MESSAGE_BYTES]
         return cls(code, raw.decode("utf-8", "ignore"))
 
+    @classmethod
+    def of_application(cls, code: int, message: str) -> Alert:
+        """An alert that a program asks for: a code with a name, or one of its own from 4,096 up.
+
+        Raises `TypeError` and `ValueError`.
+        """
+        if not isinstance(code, int) or not isinstance(message, str):
+            raise TypeError("an alert has a number for a code and text for a message")
+        if not is_named(code) and code < FIRST_OF_APPLICATION:
+            raise ValueError(f"an alert of the application's own has a code from 4,096 up, not {code}")
+        return cls(code, message)
+
     @property
     def name(self) -> str:
         """The code in words, stable: `"access_denied"`, `"alert_4711"`."""
@@ -54,8 +66,9 @@ class Alert:
         return _CODE.pack(self.code) + _utf8(self.message)
 
     def __str__(self) -> str:
+        named = f" ({self.name})" if is_named(self.code) else ""
         text = printable(self.message)
-        return f"alert {int(self.code)} ({self.name})" + (f": {text}" if text else "")
+        return f"alert {int(self.code)}{named}" + (f": {text}" if text else "")
 
 
 def printable(text: str) -> str:

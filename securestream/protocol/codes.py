@@ -26,9 +26,18 @@ class AlertCode(enum.IntEnum):
     IDLE_TIMEOUT = 16
 
 
+# `docs/protocol.md`, "Alert codes": from here up they are the application's own.
+FIRST_OF_APPLICATION = 4_096
+
+
+def is_named(code: int) -> bool:
+    """Whether the protocol has a name for this code."""
+    return code in _NAMES
+
+
 def code_name(code: int) -> str:
     """A stable name for any code: `"access_denied"`, or `"alert_4711"` for one without a name."""
-    try:
-        return AlertCode(code).name.lower()
-    except ValueError:
-        return f"alert_{code}"
+    return _NAMES.get(code, f"alert_{code}")
+
+
+_NAMES: dict[int, str] = {int(code): code.name.lower() for code in AlertCode}

@@ -139,7 +139,8 @@ class RecordWriter:
         Raises `ValueError` before anything is sealed when the padding policy misbehaves.
         """
         self._require_open()
-        return self._seal_batches(self._plan(len(content)), content)
+        plan = self._plan(len(content))
+        return self._seal_batches(plan, content, self._padding_of_updates(len(plan)))
 
     def control(self, record_type: RecordType, content: bytes = b"", padding: int = 0) -> bytes:
         """One record of any type. CLOSE and ALERT are the last of the direction.
@@ -199,7 +200,15 @@ class RecordWriter:
             plan.append((content, laid - content + more))
         return plan
 
-    def _seal_batches(self, plan: list[tuple[int, int]], content: memoryview) -> Iterator[memoryview]:
+    def _padding_of_updates(self, records: int) -> int:
+        """What pads the key updates that so many records may need: asked before anything is sealed."""
+        if self.padding.is_none or (records * MAX_RECORD < self._until_update and records < self._records_left - 1):
+            return 0
+        return record_padding(self.padding, RecordType.KEY_UPDATE, 0, self.capacity)
+
+    def _seal_batches(
+        self, plan: list[tuple[int, int]], content: memoryview, update_padding: int
+    ) -> Iterator[memoryview]:
         buffer = _take_buffer(min(len(plan) * MAX_RECORD + len(self._prefix) + self._lead, _BIG))
         limit = len(buffer.view) - self._lead - MAX_RECORD
         try:
@@ -209,7 +218,7 @@ class RecordWriter:
                 if at > limit or self._until_update <= 0 or self._records_left <= 1:
                     if at:
                         yield buffer.view[:at]
-                    at = self._put_update(buffer)
+                    at = self._put_update(buffer, update_padding)
                     if at > limit:
                         yield buffer.view[:at]
                         at = 0
@@ -217,14 +226,16 @@ class RecordWriter:
                 at = self._put(buffer, at, _DATA, content[start:end], padding)
                 start = end
             yield buffer.view[:at]
+        except Exception:
+            self.ended = True  # what was sealed before is lost, and nothing can follow a gap
+            raise
         finally:
             _give_buffer(buffer)
 
-    def _put_update(self, buffer: sodium.backend.Buffer) -> int:
+    def _put_update(self, buffer: sodium.backend.Buffer, padding: int) -> int:
         """A KEY_UPDATE at the buffer's beginning, where one is due; gives where the next record goes."""
         if not self._update_is_due():
             return 0
-        padding = record_padding(self.padding, RecordType.KEY_UPDATE, 0, self.capacity)
         return self._put(buffer, 0, _KEY_UPDATE, memoryview(b""), padding)
 
     def _update_is_due(self) -> bool:
@@ -353,12 +364,24 @@ class RecordReader:
         if self.end is End.OPEN and data:
             self.space(len(data))[: len(data)] = data
             self.filled(len(data))
+            if not self._has_record():
+                self._keep_tail()
 
     def _keep_tail(self) -> None:
         """Lets go of the buffer and keeps what may be the beginning of a record, which is little."""
         if self._buffer is not None:
             self._tail = self._buffer.view[self._at : self._filled].tobytes() if self.end is End.OPEN else b""
             self._drop_buffer()
+
+    def _move_small_rest(self) -> None:
+        """Holds no big buffer for a few small records that wait to be asked for."""
+        buffer, rest = self._buffer, self._filled - self._at
+        if buffer is None or rest > _SMALL or len(buffer.view) <= _SMALL:
+            return
+        small = _take_buffer(rest)
+        small.view[:rest] = buffer.view[self._at : self._filled]
+        self._drop_buffer()
+        self._buffer, self._filled = small, rest
 
     def _drop_buffer(self) -> None:
         if self._buffer is not None:
@@ -400,7 +423,9 @@ class RecordReader:
         self.content_bytes += len(content)
         if target is not buffer:
             _give_buffer(target)
-        if not self._has_record():
+        if self._has_record():
+            self._move_small_rest()
+        else:
             self._keep_tail()
         if self._eof:
             self._end_at_eof()

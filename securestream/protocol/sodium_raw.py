@@ -76,7 +76,7 @@ class Aegis256:
         self._nonce_address = ffi.from_buffer(self._nonce)
 
     def encrypt(self, target: Buffer, to: int, source: Buffer, start: int, length: int, number: int) -> None:
-        if to + length + 32 > target.size or start + length > source.size:
+        if not (0 <= to <= target.size - length - 32 and 0 <= start <= source.size - length and length >= 0):
             raise IndexError(_OUTSIDE)
         self._nonce[:8] = number.to_bytes(8, "little")
         _aegis_encrypt(
@@ -92,7 +92,7 @@ class Aegis256:
         )
 
     def decrypt(self, target: Buffer, to: int, source: Buffer, start: int, length: int, number: int) -> bool:
-        if to + length - 32 > target.size or start + length > source.size:
+        if not (0 <= to <= target.size - length + 32 and 0 <= start <= source.size - length and length >= 32):
             raise IndexError(_OUTSIDE)
         self._nonce[:8] = number.to_bytes(8, "little")
         failed: int = _aegis_decrypt(
@@ -134,7 +134,7 @@ class SecretStreamPush(_SecretStream):
         self.header: bytes = ffi.buffer(header)[:]
 
     def encrypt(self, target: Buffer, to: int, source: Buffer, start: int, length: int, tag: int) -> None:
-        if to + length + 17 > target.size or start + length > source.size:
+        if not (0 <= to <= target.size - length - 17 and 0 <= start <= source.size - length and length >= 0):
             raise IndexError(_OUTSIDE)
         _push(self._state, target._address + to, _NULL, source._address + start, length, _NULL, 0, tag)
 
@@ -150,7 +150,7 @@ class SecretStreamPull(_SecretStream):
         lib.crypto_secretstream_xchacha20poly1305_init_pull(self._state, header, key)
 
     def decrypt(self, target: Buffer, to: int, source: Buffer, start: int, length: int) -> int:
-        if to + length - 17 > target.size or start + length > source.size:
+        if not (0 <= to <= target.size - length + 17 and 0 <= start <= source.size - length and length >= 17):
             raise IndexError(_OUTSIDE)
         failed = _pull(self._state, target._address + to, _NULL, self._tag, source._address + start, length, _NULL, 0)
         return -1 if failed else self._tag[0]

@@ -14,8 +14,8 @@ import trio
 
 from ..protocol.alerts import AlertCode, printable
 from ..streams.channel import address_of
-from ..streams.errors import AccessDenied, AuthorizationFailed, HandshakeError, StreamError, StreamFailure
-from ..streams.secure import SecureStream, alert_for, leaves
+from ..streams.errors import AccessDenied, AuthorizationFailed, HandshakeError, StreamFailure
+from ..streams.secure import SecureStream, alert_for, is_end_of, leaves
 from ..streams.wrap import refuse_client, wrap_server
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class _Connections(Generic[T_Stream]):
         try:
             return await wrap_server(transport, self._config)
         except AuthorizationFailed as exc:
-            logger.error("refused %s, for authorize failed", address, exc_info=exc.__cause__)
+            logger.error("refused %s, %s, for authorize failed", address, exc.public_key, exc_info=exc.__cause__)
         except AccessDenied as exc:
             logger.warning("refused %s, %s: %s [%s]", address, exc.public_key, printable(str(exc.__cause__)), exc.code)
         except HandshakeError as exc:
@@ -187,5 +187,5 @@ def _split_errors(exc: BaseException) -> tuple[Exception | None, BaseException |
 def _is_unexpected(errors: Exception, stream: object) -> bool:
     """Whether there is more in it than the stream's own end, or what the handler meant for its peer."""
     failures = sum(isinstance(leaf, StreamFailure) for leaf in leaves(errors))
-    own = sum(isinstance(leaf, StreamError) and leaf.stream is stream for leaf in leaves(errors))
+    own = sum(is_end_of(leaf, stream) for leaf in leaves(errors))
     return failures > 1 or failures + own < len(leaves(errors))

@@ -116,6 +116,7 @@ class SocketChannel:
                     await self._wait_for_room()
                     continue
                 if sent == len(view):
+                    self.unsent = b""
                     break
         except BaseException as exc:
             self.unsent = bytes(view[sent:])

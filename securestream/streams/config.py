@@ -98,7 +98,7 @@ class ClientConfig:
     `padding`            a padding policy
     `handshake_timeout`  seconds from the first byte to the server's verdict, default 6: one more than a
                          server's, so that its reason arrives. `math.inf` is allowed
-    `close_timeout`      seconds that closing may take, default 1
+    `close_timeout`      seconds that closing may take, default 1; 0 cuts the stream off
     `wait_for_accept`    whether to wait for the server's verdict. Without, a round trip is saved and a refusal
                          shows on the first receive or send; write-then-close never proves acceptance
 
@@ -146,7 +146,7 @@ class ServerConfig:
     `require_route`      refuse clients that don't know this server's key. Not behind a router
     `suites`, `padding`  as for clients
     `handshake_timeout`  seconds from accept to verdict, `authorize` included, default 5
-    `close_timeout`      seconds that closing may take, default 1
+    `close_timeout`      seconds that closing may take, default 1; 0 cuts the stream off
     `limits`             how many at once
 
     Raises `ValueError` and `TypeError`.

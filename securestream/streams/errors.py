@@ -187,9 +187,13 @@ class ServerBusy(HandshakeError):
 
 
 class AuthorizationFailed(HandshakeError):
-    """`authorize` itself failed: neither yes nor no. The cause is in `__cause__`."""
+    """`authorize` itself failed: neither yes nor no. The cause is in `__cause__`. `public_key` is the client's."""
 
     code: str = code_name(AlertCode.INTERNAL_ERROR)
+
+    def __init__(self, message: str, public_key: PublicKey) -> None:
+        super().__init__(message)
+        self.public_key = public_key
 
 
 _CLASSES: dict[AlertCode, type[HandshakeError]] = {
@@ -206,13 +210,25 @@ def handshake_error(exc: RemoteProtocolError) -> HandshakeError:
     return _CLASSES.get(exc.alert_code, HandshakeError)(str(exc))
 
 
+class AlertWasSent(trio.ClosedResourceError):
+    """What a call gets when this side has ended `stream` with an alert, in another task perhaps.
+
+    Not a public name: for a program it is the `trio.ClosedResourceError` of any stream that it has closed. A server
+    tells by it that a handler whose own watchdog ended the stream has not failed.
+    """
+
+    def __init__(self, alert: Alert, stream: object) -> None:
+        super().__init__(f"this side ended the stream with {alert}")
+        self.stream = stream
+
+
 class StreamFailure(Exception):
     """Raised by a handler to say what its peer may know: it becomes an alert with this code and text.
 
     Any other exception that leaves a handler becomes `AlertCode.INTERNAL_ERROR`, without text.
-    Raises `ValueError` for what can't be an alert (see `Alert`).
+    Raises `ValueError` and `TypeError` for what can't be an alert of the application (see `send_alert`).
     """
 
     def __init__(self, code: int = AlertCode.APPLICATION_ERROR, message: str = "") -> None:
-        self.alert: Alert = Alert(code, message)
+        self.alert: Alert = Alert.of_application(code, message)
         super().__init__(str(self.alert))

@@ -41,6 +41,7 @@ from ..protocol.codes import code_name
 from ..protocol.records import End, RecordReader, RecordWriter
 from ..protocol.suites import RecordType
 from .errors import (
+    AlertWasSent,
     BadRecord,
     HandshakeError,
     HandshakeRefused,
@@ -51,6 +52,7 @@ from .errors import (
     TransportBroken,
     TruncatedStream,
 )
+from .sealing import seal_at_any_rate
 from .turns import Turns
 
 if TYPE_CHECKING:
@@ -67,6 +69,7 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", bound=trio.abc.Stream, covariant=True)
 
 LINGER_BYTES = 2**20
+SMALL = 512  # bytes; a socket that is writable has room for more
 
 
 class Half(enum.Enum):
@@ -147,6 +150,7 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
         self._send_failure = ""  # why sending is broken, where the peer gave no reason
         self._wire = Wire.WHOLE
         self._answer: Alert | None = None  # what aclose() sends in place of CLOSE
+        self._sent_alert: Alert | None = None  # what send_alert() has ended the stream with
         self._alert_is_leaving = False  # another task is in send_alert()
         self._plain = b""
         self._plain_at = 0
@@ -409,15 +413,15 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
 
     def _check(self, half: Half) -> None:
         """Raises unless this half can go on."""
-        if half is Half.CLOSED:
-            raise trio.ClosedResourceError("this stream was closed" if self._closed else "an alert was sent")
         if half is Half.ENDED:
             raise trio.ClosedResourceError("send_eof() was called before")
         self._check_failure(half)
 
     def _check_failure(self, half: Half) -> None:
         if half is Half.CLOSED:
-            raise trio.ClosedResourceError("this stream was closed" if self._closed else "an alert was sent")
+            if self._sent_alert is not None:
+                raise AlertWasSent(self._sent_alert, self)
+            raise trio.ClosedResourceError("this stream was closed" if self._closed else "its transport was closed")
         if half is Half.BROKEN:
             if self._failure is None:
                 raise self._own(TransportBroken(self._send_failure))
@@ -443,10 +447,11 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
         UTF-8. Later calls raise `trio.ClosedResourceError`, and so does a `send_all` or `receive_some` that
         another task is in. Waits at most `close_timeout`; close the stream afterwards, as always.
 
-        Raises `ValueError` for what can't be sent, `trio.ClosedResourceError` after `send_eof()`, `aclose()` or
-        an earlier alert, and what `send_all` raises when the connection is gone.
+        Raises `ValueError` and `TypeError` for what can't be sent, `trio.ClosedResourceError` after `send_eof()`,
+        `aclose()` or an earlier alert, and what `send_all` raises when the connection is gone. Where the padding
+        policy fails, the alert goes out all the same, in a full record.
         """
-        await self._send_alert(Alert(code, message))
+        await self._send_alert(Alert.of_application(code, message))
 
     async def _send_alert(self, alert: Alert) -> None:
         if self._sending in (Half.CLOSED, Half.ENDED):
@@ -454,17 +459,23 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
         if self._reader.alert is not None or not self._alert_may_follow():
             self._check_failure(Half.BROKEN)
         self._sending = self._receiving = Half.CLOSED
-        self._answer = None
-        self._channel.interrupt_receive()
-        self._channel.interrupt_send_between_writes()
+        self._answer, self._sent_alert = None, alert
+        if self._send_turns.taken:
+            self._channel.interrupt_send_between_writes()
         self._alert_is_leaving = True
         try:
             with trio.move_on_after(self._close_timeout) as scope:
-                await self._send_last(RecordType.ALERT, alert.encode())
+                await trio.lowlevel.checkpoint_if_cancelled()
+                await self._send_turns.take()
+                try:
+                    await self._send_this_alert(alert)
+                finally:
+                    self._send_turns.give()
         except trio.BrokenResourceError as exc:
             raise self._own(TransportBroken(str(exc))) from exc
         finally:
             self._alert_is_leaving = False
+            self._channel.interrupt_receive()  # not before: whoever wakes may cancel this task
         if scope.cancelled_caught:
             await trio.aclose_forcefully(self.transport_stream)
 
@@ -473,19 +484,26 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
         cut_cleanly = self._sending is Half.BROKEN and self._channel.unsent is not None
         return (self._sending is Half.OPEN or cut_cleanly) and not self._writer.ended
 
-    async def _send_last(self, record_type: RecordType, content: bytes) -> None:
-        """The last record of this direction, after what was sealed before and not sent."""
-        await trio.lowlevel.checkpoint_if_cancelled()
-        await self._send_turns.take()
-        try:
-            if self._writer.ended:  # closed by force while this waited
-                raise trio.ClosedResourceError("this stream was closed")
-            if not self._may_be_last(record_type):
-                return  # the peer is to see a truncated stream, which it is
-            wire = (self._channel.unsent or b"") + self._writer.control(record_type, content)
-            await self._channel.send(wire)
-        finally:
-            self._send_turns.give()
+    async def _send_this_alert(self, alert: Alert) -> None:
+        if self._writer.ended and self._closed:  # while this waited
+            raise trio.ClosedResourceError("this stream was closed")
+        if not await self._send_last(RecordType.ALERT, alert.encode()):
+            raise trio.BrokenResourceError("a send that was cut short left no place for an alert")
+
+    async def _send_last(self, record_type: RecordType, content: bytes) -> bool:
+        """The last record of this direction, or what is left of it, after what was sealed before and not sent.
+        False where none may follow what was sent: the peer is to see a truncated stream, which it is.
+        The caller has the turn."""
+        unsent = self._channel.unsent or b""
+        if self._writer.ended:  # by another task, perhaps cancelled in the middle
+            wire = b""
+        elif self._may_be_last(record_type):
+            wire = seal_at_any_rate(self._writer, lambda: self._writer.control(record_type, content))
+        else:
+            return False
+        if unsent or wire:
+            await self._channel.send(unsent + wire)
+        return True
 
     def _may_be_last(self, record_type: RecordType) -> bool:
         if record_type is RecordType.CLOSE:
@@ -520,6 +538,8 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
             self._wipe()
 
     def _last_record(self) -> tuple[RecordType, bytes] | None:
+        if self._sent_alert is not None:  # or was to be: it may be on its way, or whoever sent it cancelled
+            return RecordType.ALERT, self._sent_alert.encode()
         if self._answer is not None and self._alert_may_follow():
             return RecordType.ALERT, self._answer.encode()
         if self._sending is Half.OPEN and self._receiving is not Half.BROKEN:
@@ -540,7 +560,7 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
     async def _finish(self, last: tuple[RecordType, bytes] | None, *, linger: bool) -> None:
         if not linger:
             await self._send_goodbye(last)
-        elif not self._send_turns.taken and self._channel.can_send_now():
+        elif self._is_small(last) and not self._send_turns.taken and self._channel.can_send_now():
             await self._send_goodbye(last)
             await self._discard_input()
         else:
@@ -549,13 +569,18 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
                 nursery.start_soon(self._send_goodbye, last)
                 await self._discard_input()
 
+    def _is_small(self, last: tuple[RecordType, bytes] | None) -> bool:
+        """Whether the last record surely fits where there is any room."""
+        return self._writer.padding.is_none and (last is None or len(last[1]) < SMALL) and not self._channel.unsent
+
     async def _send_goodbye(self, last: tuple[RecordType, bytes] | None) -> None:
         # The peer may be gone, and a send of another task may still be on its way out of the transport.
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
-            if last is not None:
-                await self._send_last(*last)
+            await trio.lowlevel.checkpoint_if_cancelled()
             await self._send_turns.take()  # behind another task's alert, if one is on its way
             try:
+                if last is not None:
+                    await self._send_last(*last)
                 await self._channel.send_eof()
             finally:
                 self._send_turns.give()
@@ -647,16 +672,22 @@ def only_cancelled(exc: BaseException) -> bool:
     return all(isinstance(leaf, trio.Cancelled) for leaf in leaves(exc))
 
 
+def is_end_of(exc: BaseException, stream: object) -> bool:
+    """Whether `exc` says nothing but that `stream` is at its end, by its peer, the network or an alert of this
+    side's. `trio.ClosedResourceError` otherwise is a mistake: somebody uses what he has closed."""
+    return isinstance(exc, StreamError | AlertWasSent) and exc.stream is stream
+
+
 def alert_for(exc: BaseException, stream: object) -> Alert | None:
     """What the peer of `stream` is told when `exc` ends it.
 
-    Exactly one `StreamFailure` gives its code and text. Only cancellations, or only what `stream` itself has
-    raised: no alert. Everything else is an internal error, and its text stays here.
+    Exactly one `StreamFailure` gives its code and text. Only cancellations, or only what the end of `stream`
+    itself has raised: no alert. Everything else is an internal error, and its text stays here.
     """
     causes = [leaf for leaf in leaves(exc) if not isinstance(leaf, trio.Cancelled)]
     failures = [leaf for leaf in causes if isinstance(leaf, StreamFailure)]
     if len(failures) == 1:
         return failures[0].alert
-    if all(isinstance(leaf, StreamError) and leaf.stream is stream for leaf in causes):
+    if all(is_end_of(leaf, stream) for leaf in causes):
         return None
     return Alert(AlertCode.INTERNAL_ERROR)

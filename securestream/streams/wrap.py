@@ -7,6 +7,7 @@ the transport from the first line on and close it whenever they don't return a s
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import trio
@@ -31,6 +32,7 @@ from .errors import (
     ServerKeyMismatch,
     handshake_error,
 )
+from .sealing import seal_at_any_rate
 from .secure import LINGER_BYTES, Parts, SecureStream
 
 if TYPE_CHECKING:
@@ -271,23 +273,29 @@ class _ServerSide:
             )
         )
         await trio.lowlevel.checkpoint_if_cancelled()  # before it is sealed: too late, it is alert 9 in its place
-        await self._frames.send(writer.verdict(RecordType.ACCEPT))
+        await self._frames.send(seal_at_any_rate(writer, lambda: writer.verdict(RecordType.ACCEPT)))
         return peer, writer, reader
 
     async def _authorize(self, peer: Peer) -> Peer:
         try:
-            principal = await self._config.authorize(peer)
+            answer = self._config.authorize(peer)
+            if not isinstance(answer, Awaitable):
+                raise TypeError(f"authorize is to be async, and returned a {type(answer).__name__}")
+            principal = await answer
             accepted = peer.accepted_as(principal)
         except PermissionError as exc:
             if exc.errno is not None:  # the operating system's, not a verdict: its text names files
-                raise _Refused(*_authorization_failed(exc)) from exc
+                raise _Refused(*_authorization_failed(exc, peer)) from exc
             denied = AccessDenied(f"the client {peer.public_key} is not authorised: {exc}", peer.public_key)
             raise _Refused(Alert.clipped(AlertCode.ACCESS_DENIED, str(exc)), denied) from exc
         except Exception as exc:
-            raise _Refused(*_authorization_failed(exc)) from exc
+            raise _Refused(*_authorization_failed(exc, peer)) from exc
+        except BaseExceptionGroup as group:
+            _, rest = group.split(Exception)  # a task of its own failed while it was cancelled
+            raise (rest or group) from None
         if principal is False:
             wrong = TypeError("authorize returned False; it refuses by raising PermissionError")
-            raise _Refused(*_authorization_failed(wrong)) from wrong
+            raise _Refused(*_authorization_failed(wrong, peer)) from wrong
         return accepted
 
     async def _tell(self, alert: Alert) -> None:
@@ -299,15 +307,16 @@ class _ServerSide:
         elif self._records[0].records:
             return  # the verdict was on its way already
         else:
-            frame = self._records[0].verdict(RecordType.ALERT, alert.encode())
+            writer = self._records[0]
+            frame = seal_at_any_rate(writer, lambda: writer.verdict(RecordType.ALERT, alert.encode()))
         with contextlib.suppress(trio.BrokenResourceError):
             await self.channel.send((self.channel.unsent or b"") + frame)
             await self.channel.send_eof()
             await discard_input(self.channel)
 
 
-def _authorization_failed(exc: BaseException) -> tuple[Alert, HandshakeError]:
-    error = AuthorizationFailed(f"authorize failed: {type(exc).__name__}")
+def _authorization_failed(exc: BaseException, peer: Peer) -> tuple[Alert, HandshakeError]:
+    error = AuthorizationFailed(f"authorize failed: {type(exc).__name__}", peer.public_key)
     return Alert(AlertCode.INTERNAL_ERROR), error
 
 

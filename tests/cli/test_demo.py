@@ -86,7 +86,7 @@ def test_it_compares_the_digests_of_what_was_sent(shown: str) -> None:
 def test_it_shows_an_alert_after_half_an_answer(shown: str) -> None:
     assert (
         "received 4,000 rows, 108,000 bytes; and then: securestream: the peer ended the stream: "
-        "alert 5001 (alert_5001): the backend went away after 4,000 of 10,000 rows"
+        "alert 5001: the backend went away after 4,000 of 10,000 rows"
     ) in words(shown)
 
 
@@ -193,7 +193,7 @@ def test_what_should_not_happen_is_one_line_and_status_1(
     out, err = capsys.readouterr()
     assert "All four" not in out
     assert err == (
-        "securestream: the demo failed: the peer ended the stream: alert 5000 (alert_5000): "
+        "securestream: the demo failed: the peer ended the stream: alert 5000: "
         "a request begins with a line: echo, or long answer\n"
     )
 

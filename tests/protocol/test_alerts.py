@@ -41,6 +41,27 @@ def test_a_message_has_at_most_16345_bytes_of_utf8() -> None:
             Alert(1, message)
 
 
+@pytest.mark.parametrize("code", [17, 4_095])
+def test_a_code_that_the_protocol_has_not_named_is_not_the_application_s_to_use(code: int) -> None:
+    with pytest.raises(ValueError, match="from 4,096 up"):
+        Alert.of_application(code, "")
+    assert Alert(code).code == code
+
+
+def test_an_alert_of_the_application_has_a_number_and_a_text() -> None:
+    assert Alert.of_application(4_096, "why") == Alert(4_096, "why")
+    assert Alert.of_application(7, "") == Alert(AlertCode.ACCESS_DENIED)
+    for code, message in ((5_001, b"why"), ("5001", "why"), (5_001.0, "why")):
+        with pytest.raises(TypeError, match="a number for a code and text for a message"):
+            Alert.of_application(code, message)  # type: ignore[arg-type]
+
+
+def test_only_a_code_with_a_name_shows_one() -> None:
+    assert str(Alert(7, "no")) == "alert 7 (access_denied): no"
+    assert str(Alert(5_001, "no")) == "alert 5001: no"
+    assert str(Alert(5_001)) == "alert 5001"
+
+
 def test_a_message_that_is_not_unicode_is_refused() -> None:
     with pytest.raises(ValueError, match="encodable"):
         Alert(1, "\ud800")

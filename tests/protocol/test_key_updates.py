@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from securestream.protocol import records
-from securestream.protocol.padding import FullRecords, PaddingPolicy
+from securestream.protocol.padding import FullRecords, NoPadding, PaddingPolicy
 from securestream.protocol.records import BATCH, RecordReader, RecordWriter
 from securestream.protocol.suites import RecordType, Suite
 
@@ -62,6 +62,25 @@ def test_a_writer_updates_its_key_by_itself_in_the_middle_of_a_big_flush(
     assert receive(reader, wire) == content
     assert reader.key_updates == writer.key_updates > 0
     assert all(limit <= plaintext < limit + 16_384 for plaintext in updates_in(suite, wire))
+
+
+def test_a_policy_that_fails_for_updates_only_fails_before_anything_is_sealed(
+    suite: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Failing(PaddingPolicy):
+        def pad_record(self, record_type: int, length: int, room: int) -> int:
+            return -1 if record_type == RecordType.KEY_UPDATE else 0
+
+    monkeypatch.setattr(records, "UPDATE_AFTER_BYTES", 100_000)
+    writer = RecordWriter(suite, KEY, Failing())
+    before = flush(writer, b"small")
+    with pytest.raises(ValueError, match="out of bounds"):
+        flush(writer, bytes(200_000))
+    assert writer.records == 1
+    writer.padding = NoPadding()
+    reader = RecordReader(suite, KEY, expects_verdict=False)
+    assert receive(reader, before + flush(writer, bytes(200_000))) == b"small" + bytes(200_000)
+    assert reader.key_updates == 1
 
 
 def test_the_plaintext_is_counted_over_all_flushes(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:

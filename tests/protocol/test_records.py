@@ -283,6 +283,28 @@ def test_idle_streams_hold_no_buffers(suite: Suite, buffers: list[int]) -> None:
     assert len(buffers) < 10
 
 
+def test_a_stream_that_is_not_asked_for_its_last_small_records_holds_no_big_buffer(
+    suite: Suite, buffers: list[int]
+) -> None:
+    held = []
+    for _ in range(20):
+        writer, reader = new_pair(suite)
+        reader.feed(b"".join(flush(writer, b"x") for _ in range(RECORDS_AT_ONCE + 1)) + bytes(BATCH)[: 2**15])
+        assert len(reader.read()) == RECORDS_AT_ONCE
+        held.append(reader)
+    assert sum(size > 2**16 for size in buffers) < 10
+    assert [reader.read() for reader in held] == [b"x"] * 20
+
+
+def test_what_comes_before_the_first_whole_record_holds_no_buffer(suite: Suite, buffers: list[int]) -> None:
+    held = []
+    for _ in range(20):
+        writer, reader = new_pair(suite)
+        reader.feed(flush(writer, b"text")[:-1])
+        held.append(reader)
+    assert len(buffers) < 10
+
+
 def test_a_long_conversation_takes_a_handful_of_buffers(suite: Suite, buffers: list[int]) -> None:
     writer, reader = new_pair(suite)
     for _ in range(20):

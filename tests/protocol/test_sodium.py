@@ -169,6 +169,25 @@ def test_the_raw_backend_refuses_to_write_beyond_a_buffer() -> None:
     assert bytes(small.view) == bytes(30)
 
 
+@pytest.mark.parametrize(("to", "start", "length"), [(-1, 0, 64), (0, -1, 64), (0, 0, -1), (0, 0, 10)])
+def test_the_raw_backend_refuses_places_before_a_buffer_and_lengths_below_a_tag(
+    to: int, start: int, length: int
+) -> None:
+    buffer = sodium_raw.Buffer(1_000)
+    push = sodium_raw.SecretStreamPush(bytes(32))
+    pull = sodium_raw.SecretStreamPull(bytes(32), push.header)
+    cipher = sodium_raw.Aegis256(bytes(32))
+    with pytest.raises(IndexError):
+        cipher.decrypt(buffer, to, buffer, start, length, 0)
+    with pytest.raises(IndexError):
+        pull.decrypt(buffer, to, buffer, start, length)
+    if length != 10:
+        with pytest.raises(IndexError):
+            cipher.encrypt(buffer, to, buffer, start, length, 0)
+        with pytest.raises(IndexError):
+            push.encrypt(buffer, to, buffer, start, length, 0)
+
+
 def test_a_wiped_cipher_has_forgotten_its_key(backend: ModuleType) -> None:
     cipher, buffer = backend.Aegis256(KEY), backend.Buffer(32)
     cipher.wipe()

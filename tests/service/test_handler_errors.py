@@ -82,21 +82,26 @@ async def test_a_traceback_is_logged_though_the_server_is_cancelled_before_the_c
     assert levels(log) == [logging.ERROR]
 
 
-async def test_an_error_of_closing_is_logged_too(log: pytest.LogCaptureFixture, autojump_clock: MockClock) -> None:
-    class Wrong(ss.PaddingPolicy):
-        def pad_record(self, record_type: int, length: int, room: int) -> int:
-            return -1
+async def test_an_error_of_closing_is_logged_too(
+    log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    async def closed_and_failed(self: trio.StapledStream[trio.abc.SendStream, trio.abc.ReceiveStream]) -> None:
+        await closed(self)
+        raise ValueError("swordfish")
 
     async def handler(stream: ss.SecureStream[trio.abc.Stream]) -> None:
-        stream.padding = Wrong()
+        monkeypatch.setattr(trio.StapledStream, "aclose", closed_and_failed)
 
+    closed = trio.StapledStream.aclose
     client, server = matching_configs()
     async with serving(handler, server) as served:
         stream = await served.connect(client)
-        await receive_until_error(stream)
+        assert await stream.receive_some() == b""
+        with pytest.raises(ValueError, match="swordfish"):
+            await stream.aclose()
         await trio.testing.wait_all_tasks_blocked()
     assert levels(log) == [logging.ERROR]
-    assert "Wrong.pad_record" in log.text
+    assert "ValueError: swordfish" in log.text
 
 
 async def test_the_log_says_whose_handler_failed(log: pytest.LogCaptureFixture, autojump_clock: MockClock) -> None:
@@ -311,3 +316,42 @@ async def test_with_a_handler_nursery_the_stream_s_own_errors_are_not_raised(
             await stream.send_eof()
             assert await receive_all(stream) == b""
     assert levels(log) == [logging.INFO]
+
+
+async def test_an_alert_that_a_watchdog_of_the_handler_sends_is_no_failure(
+    log: pytest.LogCaptureFixture, autojump_clock: MockClock
+) -> None:
+    async def watchdog(stream: ss.SecureStream[trio.abc.Stream]) -> None:
+        await trio.sleep(3)
+        await stream.send_alert(5_001, "too slow")
+
+    async def handler(stream: ss.SecureStream[trio.abc.Stream]) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watchdog, stream)
+            await stream.receive_some()
+
+    client, server = matching_configs()
+    async with trio.open_nursery() as nursery, serving(handler, server, nursery) as served:
+        stream = await served.connect(client)
+        _, error = await receive_until_error(stream)
+        await stream.aclose()
+        await trio.testing.wait_all_tasks_blocked()
+    assert isinstance(error, ss.PeerAlert)
+    assert error.alert == ss.Alert(5_001, "too slow")
+    assert levels(log) == [logging.INFO]
+    assert "this side ended the stream with alert 5001: too slow" in log.text
+
+
+async def test_a_handler_that_uses_what_it_has_closed_has_failed(
+    log: pytest.LogCaptureFixture, autojump_clock: MockClock
+) -> None:
+    async def handler(stream: ss.SecureStream[trio.abc.Stream]) -> None:
+        await stream.aclose()
+        await stream.send_all(b"too late")
+
+    client, server = matching_configs()
+    async with serving(handler, server) as served:
+        async with await served.connect(client):
+            pass
+        await trio.testing.wait_all_tasks_blocked()
+    assert levels(log) == [logging.ERROR]

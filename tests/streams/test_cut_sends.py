@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -205,10 +206,12 @@ async def test_a_send_that_is_cancelled_in_the_moment_of_ending_is_a_cut_send_to
     async with in_background(send), trio.open_nursery() as nursery:
         scope.cancel()
         nursery.start_soon(receive)
-        await getattr(near, end)()
+        told = end == "send_alert" and make_blocking is socket_pair
+        no_place = end == "send_alert" and not told
+        with pytest.raises(ss.TransportBroken, match="cut short") if no_place else contextlib.nullcontext():
+            await getattr(near, end)()
         await near.aclose()
     assert COUNTING.startswith(received)
-    told = end == "send_alert" and make_blocking is socket_pair
     assert type(error) is (ss.PeerAlert if told else ss.TruncatedStream)
 
 

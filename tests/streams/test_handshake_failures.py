@@ -369,7 +369,7 @@ EXAMPLES: dict[ss.StreamError, str] = {
     ss.BadResponse(): "bad_response",
     ss.AccessDenied("", KEY): "access_denied",
     ss.ServerBusy(): "busy",
-    ss.AuthorizationFailed(): "internal_error",
+    ss.AuthorizationFailed("", KEY): "internal_error",
 }
 IN_THE_HANDSHAKE = {
     "HandshakeError", "HandshakeTimeout", "HandshakeTruncated", "ServerKeyMismatch", "HandshakeRefused",
@@ -391,12 +391,12 @@ def test_every_exception_has_its_stable_code(example: ss.StreamError) -> None:
 @pytest.mark.parametrize(
     ("error", "text"),
     [
-        (ss.PeerAlert(ss.Alert(5_001, "why")), "the peer ended the stream: alert 5001 (alert_5001): why"),
+        (ss.PeerAlert(ss.Alert(5_001, "why")), "the peer ended the stream: alert 5001: why"),
         (ss.PeerAlert(ss.Alert(13)), "the peer ended the stream: alert 13 (internal_error)"),
         (ss.TruncatedStream(), "the connection ended in the middle of the stream"),
         (ss.BadRecord("a record of 1 bytes", "bad_record"), "a record of 1 bytes"),
         (ss.AccessDenied("not today", KEY), "not today"),
-        (ss.StreamFailure(5_001, "why"), "alert 5001 (alert_5001): why"),
+        (ss.StreamFailure(5_001, "why"), "alert 5001: why"),
         (ss.HandshakeRefused(ss.Alert(7, "no")), "the server refused this client: no [access_denied]"),
     ],
     ids=lambda value: type(value).__name__,

@@ -109,7 +109,7 @@ async def test_a_task_that_waits_for_room_gets_closed_resource_error(
     start = trio.current_time()
 
     async def wait() -> None:
-        with pytest.raises(trio.ClosedResourceError, match="an alert was sent"):
+        with pytest.raises(trio.ClosedResourceError, match="ended the stream with alert"):
             await near.wait_send_all_might_not_block()
         assert trio.current_time() == start
 
@@ -135,7 +135,7 @@ async def test_every_later_call_raises_closed_resource_error(
     near, far = pair
     async with in_background(partial(receive_until_error, far)):
         await near.send_alert()
-        await assert_closed_resource(near, "an alert was sent")
+        await assert_closed_resource(near, "ended the stream with alert")
 
 
 async def test_the_peer_s_alerts_are_ignored_afterwards(autojump_clock: MockClock) -> None:
@@ -231,10 +231,14 @@ async def test_a_peer_that_vanishes_while_an_alert_waits_its_turn_harms_nothing(
     near, far = await secure_pair(lockstep_pair, matching_configs())
 
     async def send() -> None:
-        with pytest.raises(trio.ClosedResourceError, match="an alert was sent"):
+        with pytest.raises(trio.ClosedResourceError, match="ended the stream with alert"):
             await near.send_all(bytes(TOO_MUCH))
 
-    async with in_background(send), in_background(partial(near.send_alert, 5_001)):
+    async def end() -> None:
+        with pytest.raises(ss.TransportBroken, match="cut short"):
+            await near.send_alert(5_001)
+
+    async with in_background(send), in_background(end):
         await trio.aclose_forcefully(far.transport_stream)
     await near.aclose()
 
@@ -255,3 +259,49 @@ async def test_its_caller_s_cancellation_passes_unchanged(autojump_clock: MockCl
     assert scope.cancelled_caught
     with pytest.raises(trio.ClosedResourceError):
         await near.send_all(b"x")
+
+
+async def test_an_alert_whose_task_is_cancelled_by_what_it_woke_is_sent_by_closing(autojump_clock: MockClock) -> None:
+    near, far = await secure_pair(socket_pair, matching_configs(close_timeout=5))
+
+    async def watchdog() -> None:
+        await trio.sleep(1)
+        await near.send_alert(5_001, "too slow")
+
+    async def handle() -> None:
+        with pytest.RaisesGroup(trio.ClosedResourceError):
+            async with near, trio.open_nursery() as nursery:
+                nursery.start_soon(watchdog)
+                await near.send_all(bytes(TOO_MUCH))  # nobody receives, so this waits, and is woken first
+
+    async with in_background(handle):
+        await trio.sleep(2)
+        received, error = await receive_until_error(far)
+        await far.aclose()
+    assert isinstance(error, ss.PeerAlert)
+    assert error.alert == ss.Alert(5_001, "too slow")
+    assert not received.strip(b"\0")
+    assert len(received) < TOO_MUCH
+
+
+async def test_a_receiver_wakes_when_the_alert_has_gone_out(
+    make_transports: Callable[[], Awaitable[Transports]], autojump_clock: MockClock
+) -> None:
+    near, far = await secure_pair(make_transports, matching_configs())
+    ended = await far_end_of_alert_from_a_watchdog(near, far)
+    assert isinstance(ended, ss.PeerAlert)
+
+
+async def far_end_of_alert_from_a_watchdog(
+    near: ss.SecureStream[trio.abc.Stream], far: ss.SecureStream[trio.abc.Stream]
+) -> ss.StreamError:
+    async def watched() -> None:
+        with pytest.RaisesGroup(trio.ClosedResourceError):
+            async with near, trio.open_nursery() as nursery:
+                nursery.start_soon(near.send_alert)
+                await near.receive_some()
+
+    async with in_background(watched):
+        _, error = await receive_until_error(far)
+        await far.aclose()
+    return error

@@ -136,6 +136,26 @@ async def test_an_authorize_that_is_not_async_refuses(autojump_clock: MockClock)
     at_client, at_server = await verdict(authorize)  # type: ignore[arg-type]
     assert at_client.alert.code == ss.AlertCode.INTERNAL_ERROR
     assert isinstance(at_server, ss.AuthorizationFailed)
+    assert str(at_server.__cause__) == "authorize is to be async, and returned a NoneType"
+
+
+async def test_an_authorize_whose_tasks_fail_while_the_deadline_cancels_them_was_too_slow(
+    autojump_clock: MockClock,
+) -> None:
+    async def fail_when_cancelled() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise ValueError("swordfish")
+
+    async def authorize(peer: ss.Peer) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fail_when_cancelled)
+            nursery.start_soon(trio.sleep_forever)
+
+    at_client, at_server = await verdict(authorize, matching_configs_with_server_timeout(3))
+    assert at_client.alert == ss.Alert(ss.AlertCode.HANDSHAKE_TIMEOUT)
+    assert isinstance(at_server, ss.HandshakeTimeout)
 
 
 async def test_a_base_exception_of_authorize_is_raised_on(autojump_clock: MockClock) -> None:
