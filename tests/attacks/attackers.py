@@ -88,14 +88,14 @@ def _keys_from_record(
     hello, challenge = (body(frames[kind], kind) for kind in (Kind.HELLO, Kind.CHALLENGE))
     header = hello[: 6 + hello[5] + ROUTE_SIZE]
     e_client = unchecked_key(hello[len(header) :][:32])
-    computed = SharedKeys()
-    computed._known = {(e_client, bytes(key.public_key)): key.exchange(bytes(e_client)) for key in stolen}
+    computed, e = SharedKeys(), claim(e_client)
+    computed._known = [(e, bytes(key.public_key), key.exchange(bytes(e_client))) for key in stolen]
     noise = HandshakeState(
         XX_PSK0 if secret else XX,
         initiator=True,
         prologue=PROLOGUE + header,
         s=CLIENT_KEY if CLIENT_KEY in stolen else claim(CLIENT_KEY.public_key),
-        e=claim(e_client),
+        e=e,
         psks=(secret.psk,) if secret else (),
         shared_keys=computed,
     )
@@ -110,10 +110,11 @@ def _keys_from_record(
 
 def thief_of_the_clients_key(es: bytes) -> bool:
     """Wants to pose as the server to that client, with his idea of the one Diffie-Hellman that he can't compute."""
-    client, thief = new_client(), new_server(key=claim(SERVER_KEY.public_key), ephemeral=OTHER_KEY)
+    claimed = claim(SERVER_KEY.public_key)
+    client, thief = new_client(), new_server(key=claimed, ephemeral=OTHER_KEY)
     hello = body(client.hello(), Kind.HELLO)
     thief.hello(hello)
-    thief._shared_keys._known[SERVER_KEY.public_key, hello[-32:]] = es
+    thief._shared_keys._known.insert(0, (claimed, hello[-32:], es))
     try:
         return client.challenge(body(thief.challenge(), Kind.CHALLENGE)) == SERVER_KEY.public_key
     except RemoteProtocolError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 from itertools import zip_longest
 from typing import TYPE_CHECKING, TypedDict
@@ -380,6 +381,16 @@ def test_a_short_protocol_name_is_padded_and_a_long_one_is_hashed() -> None:
     assert SymmetricState(b"n" * 65).get_handshake_hash() not in (b"n" * 64, b"n" * 65)
 
 
+@PROPERTY
+@given(st.binary(min_size=64, max_size=64), st.binary(max_size=300), st.integers(2, 3))
+def test_hkdf_is_what_the_library_s_hmac_makes_of_it(chaining_key: bytes, material: bytes, outputs: int) -> None:
+    temp_key = hmac.digest(chaining_key, material, "blake2b")
+    expected = [b""]
+    for number in range(1, outputs + 1):
+        expected.append(hmac.digest(temp_key, expected[-1] + bytes([number]), "blake2b"))
+    assert hkdf(chaining_key, material, outputs) == expected[1:]
+
+
 def test_hkdf_gives_the_same_first_outputs_however_many_are_asked_for() -> None:
     two, three = hkdf(bytes(64), b"key", 2), hkdf(bytes(64), b"key", 3)
     assert two == three[:2]
@@ -396,7 +407,7 @@ def test_each_diffie_hellman_is_computed_once(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(PrivateKey, "exchange", counted)
     shared, peer = SharedKeys(), bytes(SERVER_KEY.public_key)
-    assert shared.dh(CLIENT_KEY, peer) == shared.dh(PrivateKey(bytes(CLIENT_KEY)), peer)
+    assert shared.dh(CLIENT_KEY, peer) == shared.dh(CLIENT_KEY, bytes(bytearray(peer)))
     assert shared.dh(CLIENT_EPHEMERAL, peer) != shared.dh(CLIENT_KEY, peer)
     assert len(asked) == 2
 
