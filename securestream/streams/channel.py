@@ -41,12 +41,15 @@ class StreamChannel:
         self._send_scope = trio.CancelScope()
         self._receive_scope = trio.CancelScope()
 
-    async def send(self, data: bytes | memoryview) -> None:
+    async def put(self, data: bytes | memoryview) -> None:
+        """Sends. A checkpoint only where it has to wait."""
         with trio.CancelScope() as self._send_scope:
             await self.stream.send_all(data)
             self.bytes_sent += len(data)
             return
         raise trio.ClosedResourceError("interrupted by another task")
+
+    send = put  # with a checkpoint always, and other streams have theirs
 
     async def wait_writable(self) -> None:
         with trio.CancelScope() as self._send_scope:
@@ -104,27 +107,28 @@ class SocketChannel:
         self.bytes_sent: int = 0
         self.bytes_received: int = 0
 
-    async def send(self, data: bytes | memoryview) -> None:
-        view, sent = memoryview(data), 0
+    async def put(self, data: bytes | memoryview) -> None:
+        """Sends. A checkpoint only where it has to wait."""
+        size, sent = len(data), 0
         self._interrupted = False
         try:
-            await trio.lowlevel.checkpoint_if_cancelled()
-            while True:
+            while sent < size:
                 try:
-                    sent += os.write(self._socket.fileno(), view[sent:] if sent else view)
+                    sent += os.write(self._socket.fileno(), memoryview(data)[sent:] if sent else data)
                 except BlockingIOError:
                     await self._wait_for_room()
-                    continue
-                if sent == len(view):
-                    self.unsent = b""
-                    break
+            self.unsent = b""
         except BaseException as exc:
-            self.unsent = bytes(view[sent:])
+            self.unsent = bytes(memoryview(data)[sent:])
             if isinstance(exc, OSError):
                 raise _stream_error(exc) from exc
             raise
         finally:
             self.bytes_sent += sent
+
+    async def send(self, data: bytes | memoryview) -> None:
+        """Sends, with a checkpoint always."""
+        await self.put(data)
         await trio.lowlevel.cancel_shielded_checkpoint()
 
     async def _wait_for_room(self) -> None:

@@ -292,7 +292,7 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
         raise exc
 
     async def _look_for_reason(self) -> None:
-        with trio.move_on_after(self._close_timeout):
+        with trio.CancelScope(relative_deadline=self._close_timeout):
             await self._receive_turns.take()
             try:
                 before = self._reader.content_bytes
@@ -464,7 +464,7 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
             self._channel.interrupt_send_between_writes()
         self._alert_is_leaving = True
         try:
-            with trio.move_on_after(self._close_timeout) as scope:
+            with trio.CancelScope(relative_deadline=self._close_timeout) as scope:
                 await trio.lowlevel.checkpoint_if_cancelled()
                 await self._send_turns.take()
                 try:
@@ -502,7 +502,7 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
         else:
             return False
         if unsent or wire:
-            await self._channel.send(unsent + wire)
+            await self._channel.put(unsent + wire)
         return True
 
     def _may_be_last(self, record_type: RecordType) -> bool:
@@ -526,7 +526,7 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
         linger = said_goodbye and self._reader.end in (End.OPEN, End.FAILED)
         self._shut()
         try:
-            with trio.move_on_after(self._close_timeout) as scope:
+            with trio.CancelScope(relative_deadline=self._close_timeout) as scope:
                 await self._finish(last, linger=linger)
                 await self.transport_stream.aclose()
             if scope.cancelled_caught:
@@ -581,7 +581,8 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
             try:
                 if last is not None:
                     await self._send_last(*last)
-                await self._channel.send_eof()
+                if self._reader.end is End.FAILED:  # the peer may have failed too, and wait for this
+                    await self._channel.send_eof()
             finally:
                 self._send_turns.give()
 

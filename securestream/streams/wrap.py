@@ -53,7 +53,7 @@ async def wrap_client(transport: T_Stream, config: ClientConfig) -> SecureStream
     `HandshakeTruncated` when the connection ends.
     """
     try:
-        with trio.move_on_after(config.handshake_timeout):
+        with trio.CancelScope(relative_deadline=config.handshake_timeout):
             return await _client_handshake(transport, config)
         raise HandshakeTimeout(f"the server took more than {config.handshake_timeout:g} s for the handshake")
     except BaseException:
@@ -92,7 +92,7 @@ class _Frames:
     async def send(self, frame: bytes) -> None:
         """A failed send is no news yet: what the peer has said may still be there to read."""
         try:
-            await self._channel.send(frame)
+            await self._channel.put(frame)
         except trio.BrokenResourceError:
             await trio.lowlevel.checkpoint()
         except trio.Cancelled:
@@ -228,22 +228,25 @@ class _ServerSide:
         try:
             return await self._run_in_time()
         except _Refused as refused:
-            with trio.move_on_after(self._config.close_timeout):
+            with trio.CancelScope(relative_deadline=self._config.close_timeout):
                 await self._tell(refused.alert)
             raise refused.error from refused.__cause__
 
     async def turn_away(self, code: AlertCode, error: HandshakeError) -> NoReturn:
         """Reads the hello, so that the answer isn't lost in a reset, and refuses whatever it says."""
-        with trio.move_on_after(self._config.handshake_timeout), contextlib.suppress(RemoteProtocolError):
+        with (
+            trio.CancelScope(relative_deadline=self._config.handshake_timeout),
+            contextlib.suppress(RemoteProtocolError),
+        ):
             await self._frames.receive({Kind.HELLO})
-        with trio.move_on_after(self._config.close_timeout):
+        with trio.CancelScope(relative_deadline=self._config.close_timeout):
             await self._tell(Alert(code))
         raise error
 
     async def _run_in_time(self) -> tuple[Peer, RecordWriter, RecordReader]:
         timeout = self._config.handshake_timeout
         try:
-            with trio.move_on_after(timeout):
+            with trio.CancelScope(relative_deadline=timeout):
                 return await self._steps()
         except RemoteProtocolError as exc:
             raise _Refused(Alert(exc.alert_code), handshake_error(exc)) from exc
