@@ -101,6 +101,8 @@ class RecordWriter:
     __slots__ = (
         "_around",
         "_lead",
+        "_padding",
+        "_pads",
         "_prefix",
         "_records_left",
         "_seal",
@@ -110,7 +112,6 @@ class RecordWriter:
         "ended",
         "key_updates",
         "overhead",
-        "padding",
         "padding_bytes",
         "plain_bytes",
         "records",
@@ -123,7 +124,7 @@ class RecordWriter:
         self._prefix = self._sealer.prefix
         self.overhead: int = LENGTH_SIZE + PLAIN_HEADER_SIZE + self._sealer.tag_size
         self.capacity: int = MAX_RECORD - self.overhead
-        self.padding: PaddingPolicy = padding or NoPadding()
+        self.padding = padding or NoPadding()
         self._until_update = UPDATE_AFTER_BYTES
         self._records_left = UPDATE_AFTER_RECORDS
         self.ended: bool = False
@@ -131,6 +132,16 @@ class RecordWriter:
         self.plain_bytes: int = 0
         self.padding_bytes: int = 0
         self.key_updates: int = 0
+
+    @property
+    def padding(self) -> PaddingPolicy:
+        """The policy of what is sealed from now on."""
+        return self._padding
+
+    @padding.setter
+    def padding(self, policy: PaddingPolicy) -> None:
+        self._padding = policy
+        self._pads = not policy.is_none
 
     def data(self, content: memoryview) -> Iterator[memoryview]:
         """One flush: `content` as DATA records, in batches of wire bytes.
@@ -140,7 +151,7 @@ class RecordWriter:
         """
         self._require_open()
         plan = self._plan(len(content))
-        return self._seal_batches(plan, content, self._padding_of_updates(len(plan)))
+        return self._seal_batches(plan, content, self._padding_of_updates(len(plan)) if self._pads else 0)
 
     def control(self, record_type: RecordType, content: bytes = b"", padding: int = 0) -> bytes:
         """One record of any type. CLOSE and ALERT are the last of the direction.
@@ -185,10 +196,13 @@ class RecordWriter:
 
     def _plan(self, length: int) -> list[tuple[int, int]]:
         """The records of a flush, each as (content, padding)."""
-        if not self.padding.is_none:
+        if self._pads:
             return self._padded(length)
         full, rest = divmod(length, self.capacity)
-        return [(self.capacity, 0)] * full + [(rest, 0)] * (rest > 0)
+        plan = [(self.capacity, 0)] * full
+        if rest:
+            plan.append((rest, 0))
+        return plan
 
     def _padded(self, length: int) -> list[tuple[int, int]]:
         total = padded_length(self.padding, length)
@@ -202,7 +216,7 @@ class RecordWriter:
 
     def _padding_of_updates(self, records: int) -> int:
         """What pads the key updates that so many records may need: asked before anything is sealed."""
-        if self.padding.is_none or (records * MAX_RECORD < self._until_update and records < self._records_left - 1):
+        if records * MAX_RECORD < self._until_update and records < self._records_left - 1:
             return 0
         return record_padding(self.padding, RecordType.KEY_UPDATE, 0, self.capacity)
 
@@ -256,12 +270,12 @@ class RecordWriter:
         plain = size + padding
         sealed = at + LENGTH_SIZE
         start = sealed + self._lead
+        end = at + plain + self._around
         _PLAIN_HEADER.pack_into(view, start, size, record_type)
         view[start + PLAIN_HEADER_SIZE : start + size] = content
         if padding:
             view[start + size : start + plain] = _ZEROS[:padding]
         self._seal(buffer, sealed, plain, record_type)
-        end = at + plain + self._around
         _LENGTH.pack_into(view, at, end - at)
         self.records += 1
         self.plain_bytes += plain
@@ -415,15 +429,15 @@ class RecordReader:
             return b""
         target = buffer if self._opener.in_place else _take_buffer(len(buffer.view))
         contents: list[memoryview] = []
-        for _ in range(RECORDS_AT_ONCE):
-            if not self._has_record():
-                break
+        opened = 0
+        while (more := self._has_record()) and opened < RECORDS_AT_ONCE:
             self._open_record(target, contents)
+            opened += 1
         content = contents[0].tobytes() if len(contents) == 1 else b"".join(contents)
         self.content_bytes += len(content)
         if target is not buffer:
             _give_buffer(target)
-        if self._has_record():
+        if more:
             self._move_small_rest()
         else:
             self._keep_tail()

@@ -39,6 +39,8 @@ class RecordType(enum.IntEnum):
     ACCEPT = 4
 
 
+_KEY_UPDATE = int(RecordType.KEY_UPDATE)  # an enum's attribute costs a look-up
+
 DEFAULT_SUITES: tuple[Suite, ...] = (
     (Suite.AEGIS_256, Suite.XCHACHA20_POLY1305)
     if sodium.backend.AES_IN_HARDWARE
@@ -120,7 +122,7 @@ class AegisSealer:
             raise KeyExhausted("2^64 records under one AEGIS-256 key")
         self._cipher.encrypt(buffer, at, buffer, at, length, number)
         self._number = number + 1
-        if record_type == RecordType.KEY_UPDATE:
+        if record_type == _KEY_UPDATE:
             self._key, self._cipher = _next_aegis(self._key, self._cipher)
             self._number = 0
 

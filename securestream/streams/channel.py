@@ -143,7 +143,9 @@ class SocketChannel:
 
     async def receive(self, max_bytes: int) -> bytes:
         while True:
-            await self._wait_readable()
+            if (descriptor := self._socket.fileno()) < 0:
+                raise trio.ClosedResourceError(_CLOSED)
+            await trio.lowlevel.wait_readable(descriptor)
             try:
                 data = os.read(self._socket.fileno(), max_bytes)
             except BlockingIOError:
@@ -156,8 +158,11 @@ class SocketChannel:
     async def receive_into(self, reader: RecordReader) -> int:
         """Feeds the reader with what comes, or with the transport's end; gives the number of bytes."""
         while True:
-            await self._wait_readable()
+            if (descriptor := self._socket.fileno()) < 0:
+                raise trio.ClosedResourceError(_CLOSED)
+            await trio.lowlevel.wait_readable(descriptor)
             try:
+                # Asked again: it may have been closed meanwhile, and its number be another's.
                 size = os.readv(self._socket.fileno(), (reader.space(),))
             except BlockingIOError:
                 continue
@@ -177,11 +182,6 @@ class SocketChannel:
         poll = select.poll()
         poll.register(self._socket.fileno(), select.POLLOUT)
         return bool(poll.poll(0))
-
-    async def _wait_readable(self) -> None:
-        if self._socket.fileno() < 0:
-            raise trio.ClosedResourceError(_CLOSED)
-        await trio.lowlevel.wait_readable(self._socket.fileno())
 
     async def send_eof(self) -> None:
         await self.stream.send_eof()

@@ -173,13 +173,13 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
         """
         self._send_turns.begin()
         try:
-            self._check(self._sending)
             content = memoryview(data)
             if content.format != "B" or content.ndim != 1:
                 content = content.cast("B")
             if content:
                 await self._send(self._writer.data, content)
             else:
+                self._check(self._sending)
                 await trio.lowlevel.checkpoint()
         finally:
             self._send_turns.end()
@@ -194,7 +194,6 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
             if self._sending is Half.ENDED:
                 await trio.lowlevel.checkpoint()
                 return
-            self._check(self._sending)
             await self._send(self._control, RecordType.CLOSE)
         finally:
             self._send_turns.end()
@@ -206,7 +205,6 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
         """
         self._send_turns.begin()
         try:
-            self._check(self._sending)
             await self._send(self._control, RecordType.KEY_UPDATE)
         finally:
             self._send_turns.end()
@@ -242,10 +240,14 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
 
     async def _send(self, seal: Callable[[T], Iterable[bytes | memoryview]], what: T) -> None:
         """Seals and sends, in turn with alerts and other business of the stream."""
-        await trio.lowlevel.checkpoint_if_cancelled()
-        await self._send_turns.take()
-        try:
+        if self._sending is not Half.OPEN or self._failure is not None:
             self._check(self._sending)
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if not self._send_turns.take_if_free():
+            await self._send_turns.take()
+        try:
+            if self._sending is not Half.OPEN or self._failure is not None:
+                self._check(self._sending)
             await self._transmit(seal(what))
         finally:
             self._send_turns.give()
@@ -327,7 +329,8 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
             self._receive_turns.end()
 
     async def _wait_for_content(self) -> None:
-        await self._receive_turns.take()
+        if not self._receive_turns.take_if_free():
+            await self._receive_turns.take()
         try:
             while not self._plain and self._receiving is Half.OPEN:
                 await self._receive_once()

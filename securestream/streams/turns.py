@@ -32,10 +32,16 @@ class Turns:
     def end(self) -> None:
         self._called = False
 
+    def take_if_free(self) -> bool:
+        """Takes the turn, unless somebody has it."""
+        if self.taken:
+            return False
+        self.taken = True
+        return True
+
     async def take(self) -> None:
         """Waits for the turn; no checkpoint where it is free."""
-        if not self.taken:
-            self.taken = True
+        if self.take_if_free():
             return
         if self._lot is None:
             self._lot = trio.lowlevel.ParkingLot()
