@@ -83,7 +83,7 @@ def _take_buffer(size: int) -> sodium.backend.Buffer:
 
 
 def _give_buffer(buffer: sodium.backend.Buffer) -> None:
-    spare = _spare.get(len(buffer.view))
+    spare = _spare.get(buffer.size)
     if spare is not None and len(spare) < _MOST_SPARE:
         spare.append(buffer)
 
@@ -104,10 +104,10 @@ class RecordWriter:
         "_padding",
         "_pads",
         "_prefix",
-        "_records_left",
         "_seal",
         "_sealer",
-        "_until_update",
+        "_update_at_bytes",
+        "_update_at_records",
         "capacity",
         "ended",
         "key_updates",
@@ -125,13 +125,12 @@ class RecordWriter:
         self.overhead: int = LENGTH_SIZE + PLAIN_HEADER_SIZE + self._sealer.tag_size
         self.capacity: int = MAX_RECORD - self.overhead
         self.padding = padding or NoPadding()
-        self._until_update = UPDATE_AFTER_BYTES
-        self._records_left = UPDATE_AFTER_RECORDS
         self.ended: bool = False
         self.records: int = 0
         self.plain_bytes: int = 0
         self.padding_bytes: int = 0
         self.key_updates: int = 0
+        self._schedule_update()
 
     @property
     def padding(self) -> PaddingPolicy:
@@ -216,7 +215,8 @@ class RecordWriter:
 
     def _padding_of_updates(self, records: int) -> int:
         """What pads the key updates that so many records may need: asked before anything is sealed."""
-        if records * MAX_RECORD < self._until_update and records < self._records_left - 1:
+        bytes_after, records_after = self.plain_bytes + records * MAX_RECORD, self.records + records
+        if bytes_after < self._update_at_bytes and records_after < self._update_at_records:
             return 0
         return record_padding(self.padding, RecordType.KEY_UPDATE, 0, self.capacity)
 
@@ -224,12 +224,12 @@ class RecordWriter:
         self, plan: list[tuple[int, int]], content: memoryview, update_padding: int
     ) -> Iterator[memoryview]:
         buffer = _take_buffer(min(len(plan) * MAX_RECORD + len(self._prefix) + self._lead, _BIG))
-        limit = len(buffer.view) - self._lead - MAX_RECORD
+        limit = buffer.size - self._lead - MAX_RECORD
         try:
             at = self._put_prefix(buffer)
             start = 0
             for size, padding in plan:
-                if at > limit or self._until_update <= 0 or self._records_left <= 1:
+                if at > limit or self._update_is_due():
                     if at:
                         yield buffer.view[:at]
                     at = self._put_update(buffer, update_padding)
@@ -253,7 +253,7 @@ class RecordWriter:
         return self._put(buffer, 0, _KEY_UPDATE, memoryview(b""), padding)
 
     def _update_is_due(self) -> bool:
-        return self._until_update <= 0 or self._records_left <= 1
+        return self.plain_bytes >= self._update_at_bytes or self.records >= self._update_at_records
 
     def _put_prefix(self, buffer: sodium.backend.Buffer) -> int:
         size = len(self._prefix)
@@ -280,16 +280,15 @@ class RecordWriter:
         self.records += 1
         self.plain_bytes += plain
         self.padding_bytes += padding
-        self._until_update -= plain
-        self._records_left -= 1
         if record_type == _KEY_UPDATE:
-            self._start_key()
+            self.key_updates += 1
+            self._schedule_update()
         return end
 
-    def _start_key(self) -> None:
-        self.key_updates += 1
-        self._until_update = UPDATE_AFTER_BYTES
-        self._records_left = UPDATE_AFTER_RECORDS
+    def _schedule_update(self) -> None:
+        """The next key update, counted from here. It is itself the last record under its key."""
+        self._update_at_bytes = self.plain_bytes + UPDATE_AFTER_BYTES
+        self._update_at_records = self.records + UPDATE_AFTER_RECORDS - 1
 
     @property
     def content_bytes(self) -> int:
@@ -362,11 +361,15 @@ class RecordReader:
 
     def space(self, least: int = READ_SIZE) -> memoryview:
         """Room for what the transport gives next, `least` bytes or more; `filled()` says how much it was."""
-        self._keep_tail()
+        if self._buffer is not None:
+            self._keep_tail()
         held = len(self._tail)
         self._buffer = buffer = _take_buffer(held + least)
+        self._at, self._filled = 0, held
+        if not held:
+            return buffer.view
         buffer.view[:held] = self._tail
-        self._at, self._filled, self._tail = 0, held, b""
+        self._tail = b""
         return buffer.view[held:]
 
     def filled(self, size: int) -> None:
@@ -378,19 +381,21 @@ class RecordReader:
         if self.end is End.OPEN and data:
             self.space(len(data))[: len(data)] = data
             self.filled(len(data))
-            if not self._has_record():
+            if not self.has_more:
                 self._keep_tail()
 
     def _keep_tail(self) -> None:
         """Lets go of the buffer and keeps what may be the beginning of a record, which is little."""
-        if self._buffer is not None:
-            self._tail = self._buffer.view[self._at : self._filled].tobytes() if self.end is End.OPEN else b""
-            self._drop_buffer()
+        if self._buffer is None:
+            return
+        if self._at < self._filled and self.end is End.OPEN:
+            self._tail = self._buffer.view[self._at : self._filled].tobytes()
+        self._drop_buffer()
 
     def _move_small_rest(self) -> None:
         """Holds no big buffer for a few small records that wait to be asked for."""
         buffer, rest = self._buffer, self._filled - self._at
-        if buffer is None or rest > _SMALL or len(buffer.view) <= _SMALL:
+        if buffer is None or rest > _SMALL or buffer.size <= _SMALL:
             return
         small = _take_buffer(rest)
         small.view[:rest] = buffer.view[self._at : self._filled]
@@ -409,7 +414,7 @@ class RecordReader:
         self._end_at_eof()
 
     def _end_at_eof(self) -> None:
-        if self.end is not End.OPEN or self._has_record():
+        if self.end is not End.OPEN or self.has_more:
             return
         self._keep_tail()
         if self._is_untouched() and _is_alert_frame(self._tail):
@@ -427,11 +432,11 @@ class RecordReader:
         buffer = self._buffer
         if buffer is None:
             return b""
-        target = buffer if self._opener.in_place else _take_buffer(len(buffer.view))
+        target = buffer if self._opener.in_place else _take_buffer(buffer.size)
         contents: list[memoryview] = []
         opened = 0
-        while (more := self._has_record()) and opened < RECORDS_AT_ONCE:
-            self._open_record(target, contents)
+        while (more := self._next_length()) and opened < RECORDS_AT_ONCE:
+            self._open_record(more, target, contents)
             opened += 1
         content = contents[0].tobytes() if len(contents) == 1 else b"".join(contents)
         self.content_bytes += len(content)
@@ -453,7 +458,7 @@ class RecordReader:
     @property
     def has_more(self) -> bool:
         """Whether `read()` would open a record without another `feed()`."""
-        return self._has_record()
+        return self._next_length() != 0
 
     def wipe(self) -> None:
         """Forgets the key and what has not been read."""
@@ -463,19 +468,19 @@ class RecordReader:
         self._tail = b""
         self._opener.wipe()
 
-    def _has_record(self) -> bool:
-        """Whether a whole record, or one whose length is wrong, is next."""
+    def _next_length(self) -> int:
+        """The length of the record that is next, if all of it is there; 0 if not; `_WRONG` where it is wrong."""
         if self.end is not End.OPEN:
-            return False
+            return 0
         available = self._filled - self._at
         if not self._started:
             available = self._start(available)
         if available < LENGTH_SIZE or self._buffer is None:
-            return False
-        (length,) = _LENGTH.unpack_from(self._buffer.view, self._at)
+            return 0
+        length: int = _LENGTH.unpack_from(self._buffer.view, self._at)[0]
         if self._least <= length <= MAX_RECORD:
-            return bool(available >= length)
-        return not self._may_be_alert_frame(available)
+            return length if available >= length else 0
+        return 0 if self._may_be_alert_frame(available) else _WRONG
 
     def _start(self, available: int) -> int:
         size = self._opener.prefix_size
@@ -498,13 +503,12 @@ class RecordReader:
 
     # --- one record
 
-    def _open_record(self, target: sodium.backend.Buffer, contents: list[memoryview]) -> None:
+    def _open_record(self, length: int, target: sodium.backend.Buffer, contents: list[memoryview]) -> None:
         """Opens the next record into `target`, at its own place, and adds its content if it is data."""
         assert self._buffer is not None
         at = self._at
-        (length,) = _LENGTH.unpack_from(self._buffer.view, at)
-        if not self._least <= length <= MAX_RECORD:
-            return self._fail(f"a record of {length} bytes")
+        if length == _WRONG:
+            return self._fail(f"a record of {_LENGTH.unpack_from(self._buffer.view, at)[0]} bytes")
         view, start = target.view, at + LENGTH_SIZE
         tag = self._open(target, self._buffer, start, length - LENGTH_SIZE)
         size, record_type = _PLAIN_HEADER.unpack_from(view, start)
@@ -563,6 +567,7 @@ class RecordReader:
         self.end = end
 
 
+_WRONG = -1
 _KNOWN_TYPES = frozenset(RecordType)
 _ALERT_FRAME_START = encode_alert_frame(1)[:3]
 

@@ -54,9 +54,10 @@ def chachapoly_decrypt(key: bytes, nonce: bytes, ad: bytes, ciphertext: bytes) -
 class Buffer:
     """Memory to write into."""
 
-    __slots__ = ("view",)
+    __slots__ = ("size", "view")
 
     def __init__(self, size: int) -> None:
+        self.size: int = size
         self.view: memoryview = memoryview(bytearray(size))
 
 
