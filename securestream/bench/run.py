@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from .alone import speeds
 from .workloads import WORKLOADS, Size, Workload
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ def machine() -> dict[str, str]:
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         **{package: _version(package) for package in packages},
+        "libsodium alone": speeds(),
     }
 
 

@@ -55,14 +55,18 @@ async def echo(stream: trio.abc.Stream, receive_size: int | None) -> None:
 
 
 async def swallow(stream: trio.abc.Stream, receive_size: int | None) -> None:
-    """Receives 8 bytes that say how many follow, then those, then answers with one byte."""
+    """Receives 8 bytes that say how many follow, then those, then answers with 8 bytes: by how many KiB it grew
+    after the first MiB."""
     start = b""
     while len(start) < 8:
         start += await stream.receive_some(receive_size)
     left = int.from_bytes(start[:8], "little") - len(start) + 8
+    warm, before = left - 2**20, resident_kib()
     while left > 0:
         left -= len(await stream.receive_some(receive_size))
-    await stream.send_all(b".")
+        if left >= warm:
+            before = resident_kib()
+    await stream.send_all(max(0, resident_kib() - before).to_bytes(8, "little"))
     while await stream.receive_some():
         pass
     await stream.aclose()
@@ -83,6 +87,39 @@ async def bulk(connect: Connect, size: Size) -> float:
     seconds = time.perf_counter() - start
     await stream.aclose()
     return size.count * size.size / seconds / 1e6
+
+
+async def growth(connect: Connect, size: Size) -> float:
+    """KiB by which the sender or the receiver grows, whichever is more, between the first MiB and the last byte."""
+    stream = await connect()
+    data = bytes(size.size)
+    await stream.send_all((size.count * size.size).to_bytes(8, "little"))
+    for sent in range(0, size.count * size.size, size.size):
+        await stream.send_all(data)
+        if sent <= 2**20:
+            before = resident_kib()
+    mine = resident_kib() - before
+    theirs = b""
+    while len(theirs) < 8:
+        theirs += await stream.receive_some()
+    await stream.aclose()
+    return float(max(mine, int.from_bytes(theirs, "little")))
+
+
+async def burst(connect: Connect, size: Size) -> float:
+    """ms: `connections` clients start at once; until the last of them has had its byte back."""
+
+    async def one() -> None:
+        stream = await connect()
+        await stream.send_all(b"x")
+        assert await stream.receive_some() == b"x"
+        await stream.aclose()
+
+    start = time.perf_counter()
+    async with trio.open_nursery() as nursery:
+        for _ in range(size.connections):
+            nursery.start_soon(one)
+    return (time.perf_counter() - start) * 1e3
 
 
 async def buffered(connect: Connect, size: Size) -> float:
@@ -173,6 +210,14 @@ async def many(connect: Connect, size: Size) -> float:
     return 2 * size.connections * size.count * size.size / (time.perf_counter() - start) / 1e6
 
 
+SIZES = (("1m", "1 MB", 1), ("100m", "100 MB", 100), ("1g", "1 GB", 1_000), ("10g", "10 GB", 10_000))
+
+
+def _transfer(name: str, title: str, sends: int) -> Workload:
+    smallest = Size(4, 2**16)
+    return Workload(f"size-{name}", f"{title} in all", "MB/s", True, Size(sends, 2**16), smallest, bulk, swallow)
+
+
 WORKLOADS = {
     workload.name: workload
     for workload in (
@@ -204,6 +249,20 @@ WORKLOADS = {
             many,
             echo,
         ),
+        Workload(
+            "burst", "1,000 clients at once, all served", "ms", False, Size(1, 1, 1_000), Size(1, 1, 10), burst, echo
+        ),
+        *(_transfer(name, title, 16 * megabytes) for name, title, megabytes in SIZES),
+        Workload(
+            "growth-10g",
+            "memory growth over 10 GB",
+            "KiB",
+            False,
+            Size(160_000, 2**16),
+            Size(40, 2**16),
+            growth,
+            swallow,
+        ),
     )
 }
 
@@ -213,5 +272,9 @@ MODES: dict[str, tuple[str, ...]] = {
     "handshake": ("handshake",),
     "roundtrip": ("roundtrip",),
     "idle": ("idle",),
-    "many": ("many",),
+    "many": ("many", "burst"),
+    "size": (*(f"size-{name}" for name, _, _ in SIZES), "growth-10g"),
 }
+
+# What takes long is measured when it is asked for.
+ALL: tuple[str, ...] = tuple(name for mode, names in MODES.items() if mode != "size" for name in names)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from securestream.bench import report
-from securestream.bench.contenders import CONTENDERS
+from securestream.bench import report, split
+from securestream.bench.contenders import CONTENDERS, make_keys
 from securestream.bench.run import Result, plan
 from securestream.bench.workloads import MODES, WORKLOADS
 
@@ -59,3 +59,30 @@ def test_a_row_has_the_median_and_the_ratios_to_tcp_and_tls() -> None:
     assert title == f"{WORKLOADS['roundtrip'].title}, us"
     assert cells == ["securestream, AEGIS-256", "75.0", "±0%", "1.50 x", "0.75 x"]
     assert report.rows(results)[0][1][2] == "±20%"
+
+
+# --- where the time goes ---------------------------------------------------------------------------------------
+
+SAMPLES = """\
+main (x.py:1);unrolled_run (trio/_core/_run.py:2712);put (securestream/streams/channel.py:1) 9
+main (x.py:1);unrolled_run (trio/_core/_run.py:2712);SocketChannel.put (securestream/streams/channel.py:1) 30
+main (x.py:1);unrolled_run (trio/_core/_run.py:2712);Aegis256.encrypt (securestream/protocol/sodium_raw.py:78) 40
+main (x.py:1);unrolled_run (trio/_core/_run.py:2712);checkpoint (trio/_core/_run.py:3017) 21
+main (x.py:1);exec_module (<frozen importlib>:1) 500
+"""
+
+
+def test_samples_are_shared_out_by_their_last_frame_and_only_those_of_the_loop_count() -> None:
+    assert split.shares(SAMPLES) == {"libsodium": 0.4, "kernel": 0.3, "Trio": 0.21, "our Python": 0.09}
+
+
+def test_nothing_sampled_is_no_division_by_zero() -> None:
+    assert split.shares("") == dict.fromkeys(split.PARTS, 0)
+
+
+@pytest.mark.parametrize("workload", split.SIZES)
+def test_the_process_that_is_sampled_tells_its_cost(workload: str, tmp_path: Path) -> None:
+    make_keys(tmp_path)
+    child = [sys.executable, "-m", "securestream.bench.split", "--child", str(tmp_path), "--seconds", "0.01"]
+    done = subprocess.run([*child, workload, "aegis_256"], check=True, capture_output=True, text=True, timeout=120)
+    assert float(done.stdout) > 0
