@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from trio.testing import MockClock
 
+pytestmark = pytest.mark.shows("no-secrets-shown")
+
 CLIENT_KEY = ss.PrivateKey(bytes(range(1, 33)))
 SERVER_KEY = ss.PrivateKey(bytes(range(33, 65)))
 STRANGER = ss.PrivateKey(bytes(range(65, 97)))

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from securestream.protocol.keys import PrivateKey
     from securestream.protocol.suites import Suite
 
+pytestmark = pytest.mark.shows("attack-of-2021", "reflection")
+
 RUNS = 40
 SERVER_2021, CLIENT_2021, ATTACKER_2021 = (NaClKey(bytes(key)) for key in (SERVER_KEY, CLIENT_KEY, OTHER_KEY))
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from securestream.protocol.suites import Suite
 
+pytestmark = pytest.mark.shows("bad-points")
+
 PRIME, TOP_BIT = 2**255 - 19, 2**255
 
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from securestream.protocol.suites import Suite
 
+pytestmark = pytest.mark.shows("downgrade")
+
 
 def without_secret(frame: bytes) -> bytes:
     return encode_frame(Kind.HELLO, frame[3:MODE] + b"\0" + frame[COUNT:-16])

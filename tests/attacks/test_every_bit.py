@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 
     from securestream.protocol.suites import Suite
 
+    from ..conftest import Tries
+
+pytestmark = pytest.mark.shows("every-bit")
+
 FRAMES = (Kind.HELLO, Kind.CHALLENGE, Kind.RESPONSE)
 WAYS = pytest.mark.parametrize("secret", [None, SECRET], ids=["XX", "XXpsk0"])
 every_frame = pytest.mark.parametrize("kind", FRAMES, ids=lambda kind: str(kind.name.lower()))
@@ -58,16 +62,18 @@ def leads_nowhere(secret: ss.SharedSecret | None, kind: Kind, forged: bytes) -> 
 
 @WAYS
 @every_frame
-def test_no_bit_of_the_handshake_can_be_flipped(secret: ss.SharedSecret | None, kind: Kind) -> None:
+def test_no_bit_of_the_handshake_can_be_flipped(secret: ss.SharedSecret | None, kind: Kind, tries: Tries) -> None:
     frame = genuine(secret, kind)
+    tries.tried(8 * len(frame))
     for bit in range(8 * len(frame)):
         leads_nowhere(secret, kind, flipped(frame, bit))
 
 
 @WAYS
 @every_frame
-def test_no_frame_can_be_cut_short(secret: ss.SharedSecret | None, kind: Kind) -> None:
+def test_no_frame_can_be_cut_short(secret: ss.SharedSecret | None, kind: Kind, tries: Tries) -> None:
     frame = genuine(secret, kind)
+    tries.tried(len(frame))
     for size in range(len(frame)):
         leads_nowhere(secret, kind, frame[:size])
 

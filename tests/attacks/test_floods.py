@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
     from securestream.protocol.suites import Suite
 
+pytestmark = pytest.mark.shows("floods")
+
 RECORDS = 40 * RECORDS_AT_ONCE
 
 FLOODS: dict[str, Callable[[Forger], bytes]] = {

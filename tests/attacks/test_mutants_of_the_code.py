@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     import trio
     from trio.testing import MockClock
 
+pytestmark = pytest.mark.shows("code-mutants")
+
 Mutate = Callable[[pytest.MonkeyPatch], None]
 
 

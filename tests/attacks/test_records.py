@@ -45,6 +45,10 @@ if TYPE_CHECKING:
 
     from securestream.protocol.suites import Suite
 
+    from ..conftest import Tries
+
+pytestmark = pytest.mark.shows("hostile-records")
+
 TEXTS = len(CLIENT_SAYS)
 SAID = {Direction.TO_SERVER: CLIENT_SAYS, Direction.TO_CLIENT: SERVER_SAYS}
 Arrange = Callable[[list[bytes]], list[bytes]]
@@ -151,8 +155,9 @@ def sealed(suite: Suite, record_type: RecordType) -> bytes:
 
 
 @pytest.mark.parametrize("record_type", RecordType, ids=lambda kind: str(kind.name))
-def test_no_bit_of_a_record_or_its_prefix_can_be_flipped(suite: Suite, record_type: RecordType) -> None:
+def test_no_bit_of_a_record_or_its_prefix_can_be_flipped(suite: Suite, record_type: RecordType, tries: Tries) -> None:
     wire = sealed(suite, record_type)
+    tries.tried(8 * len(wire))
     for bit in range(8 * len(wire)):
         reader = RecordReader(suite, KEY, expects_verdict=record_type is RecordType.ACCEPT)
         assert receive(reader, flipped(wire, bit)) == b""
@@ -162,8 +167,11 @@ def test_no_bit_of_a_record_or_its_prefix_can_be_flipped(suite: Suite, record_ty
 
 
 @pytest.mark.parametrize("record_type", RecordType, ids=lambda kind: str(kind.name))
-def test_no_cut_of_a_record_or_its_prefix_looks_like_an_end(suite: Suite, record_type: RecordType) -> None:
+def test_no_cut_of_a_record_or_its_prefix_looks_like_an_end(
+    suite: Suite, record_type: RecordType, tries: Tries
+) -> None:
     wire = sealed(suite, record_type)
+    tries.tried(len(wire))
     for size in range(len(wire)):
         reader = RecordReader(suite, KEY, expects_verdict=record_type is RecordType.ACCEPT)
         assert receive(reader, wire[:size]) == b""

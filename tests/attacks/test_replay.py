@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from securestream.protocol.handshake import ServerHandshake
     from securestream.protocol.suites import Suite
 
+pytestmark = pytest.mark.shows("replay")
+
 
 # --- to a server ----------------------------------------------------------------------------------------
 

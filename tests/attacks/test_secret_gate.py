@@ -29,6 +29,8 @@ from .support import DEADLINE, Multiplications, said_by_server
 if TYPE_CHECKING:
     from trio.testing import MockClock
 
+pytestmark = pytest.mark.shows("secret-gate")
+
 
 def fresh_server() -> ServerHandshake:
     """As `wrap_server` makes it: its public key isn't known yet, nor its ephemeral."""

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
     from securestream.protocol.suites import Suite
 
+pytestmark = pytest.mark.shows("stolen-keys", "identities")
+
 
 # --- with a public key only --------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ passing test, or a test names one that is not here."""
 from __future__ import annotations
 
 PROPERTIES = {
-    # Attackers (tests/attacks)
+    # From tests/attacks:
     "attack-of-2021": "The attack of 2021 succeeds against the old scheme and fails here",
     "reflection": "Nothing reflected, and no key that serves both roles, lets an attacker in",
     "replay": "No message of another connection is accepted",
@@ -18,24 +18,24 @@ PROPERTIES = {
     "secret-gate": "Without the secret the server does no X25519 at all",
     "hostile-records": "Records dropped, doubled, moved, cut or made up are refused",
     "floods": "Floods cost bounded work and stall no other connection",
-    # Faults (tests/faults)
+    # From tests/faults:
     "faults": "A faulty transport leads to all bytes, or to a prefix and an error; never a hang or a false end",
     "faulty-clients": "A server under faulty connections serves the others, and ends each handler",
     "kill-9": "A killed process is seen as an error after a prefix",
-    # Fuzzing (tests/fuzz)
+    # From tests/fuzz:
     "fuzz-parsers": "No parser of untrusted bytes raises anything but RemoteProtocolError",
     "fuzz-handshake": "No bytes make a handshake raise anything but RemoteProtocolError",
     "fuzz-records": "No bytes make a record reader raise anything but RemoteProtocolError",
     "hostile-network": "Two endpoints over a hostile network, by any sequence of steps, keep the promises",
-    # Model (tests/model)
+    # From tests/model:
     "model": "Every query of the symbolic model has its expected verdict, by every engine",
     "model-mutants": "Each weakened protocol is attacked in the model",
     "code-mutants": "Each weakness made in the code lets an attack of the suite succeed",
-    # The code itself
+    # About the code itself:
     "mutation-score": "At least 90 % of the mutants of protocol/ are killed",
     "constant-time": "Secrets are compared in constant time only",
     "no-secrets-shown": "No repr, log, error or command line shows a secret",
-    # Load (tests/load)
+    # From tests/load:
     "many-connections": "Idle and busy connections by the thousand in one process all get their bytes",
     "soak": "Connects, aborts, alerts and half-closes at random leak no memory, task or descriptor",
     "slow-loris": "Slow clients do not keep honest ones from connecting",

@@ -63,11 +63,13 @@ def start_provers_first(answers: Answers) -> None:
     """So that they run beside the saturator."""
 
 
+@pytest.mark.shows("model")
 @pytest.mark.parametrize("query", QUERIES, ids=name_of)
 def test_saturator_gives_the_expected_verdict(query: Query) -> None:
     assert finding_for(query).verdict is query.expected, query.because
 
 
+@pytest.mark.shows("model")
 @pytest.mark.parametrize(
     ("query", "prover"),
     [
@@ -84,6 +86,7 @@ def test_prover_gives_the_expected_verdict(query: Query, prover: str, answers: A
     assert answers[query.name, prover].result() is query.expected, query.because
 
 
+@pytest.mark.shows("model-mutants")
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.query.name)
 def test_mutant_is_attacked_and_the_attack_can_be_told(mutant: Mutant) -> None:
     finding = finding_for(mutant.query)
@@ -95,6 +98,7 @@ def test_mutant_is_attacked_and_the_attack_can_be_told(mutant: Mutant) -> None:
     assert all("{" not in line for line in story)
 
 
+@pytest.mark.shows("model-mutants")
 @pytest.mark.parametrize(
     "mutant",
     [mutant for mutant in MUTANTS if mutant.query.setting.flaws != Flaws()],
@@ -108,6 +112,7 @@ def test_the_real_protocol_withstands_what_breaks_the_mutant(mutant: Mutant) -> 
     assert setting.flaws != real[0].setting.flaws
 
 
+@pytest.mark.shows("model")
 @pytest.mark.parametrize("query", [query for query in QUERIES if isinstance(query.goal, Secret)], ids=name_of)
 def test_every_secret_is_on_the_wire(query: Query) -> None:
     """A secret that nobody ever sends would be kept by any protocol."""

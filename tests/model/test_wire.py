@@ -35,6 +35,8 @@ from tests.model.handshake_model import (
 from tests.model.noise_model import PATTERNS, Transcript
 from tests.protocol.support import body, new_client, new_server
 
+pytestmark = pytest.mark.shows("model")
+
 CLIENT_KEY, SERVER_KEY, R_KEY, CLIENT_E, SERVER_E = (PrivateKey(bytes([number]) * 32) for number in range(1, 6))
 SECRET = SharedSecret(bytes(range(64)))
 PAYLOADS = (b"for anyone who says hello", b"token")
