@@ -20,6 +20,7 @@ from .protocol.handshake import Session
 from .protocol.keys import PrivateKey, PublicKey, SharedSecret
 from .protocol.padding import FullRecords, NoPadding, PaddingPolicy
 from .protocol.suites import Suite
+from .service.address import Address, connect, parse_address
 from .service.client import open_secure_tcp_stream
 from .service.server import secure_handler, serve_secure_listeners, serve_secure_tcp
 from .streams.buffered import BufferedWriter
@@ -47,6 +48,7 @@ from .streams.errors import (
 )
 from .streams.secure import SecureStream, StreamStatistics
 from .streams.wrap import wrap_client, wrap_server
+from .trust.address import AddressError
 from .trust.keyfile import KeyFileError, read_key_file, read_secret_file, write_key_file
 from .trust.peers import AuthorizedPeers
 
@@ -55,6 +57,8 @@ __version__ = "0.1.0"
 __all__ = [
     "ANYONE",
     "AccessDenied",
+    "Address",
+    "AddressError",
     "Alert",
     "AlertCode",
     "AuthorizationFailed",
@@ -92,7 +96,9 @@ __all__ = [
     "TruncatedStream",
     "UnknownServerKey",
     "UnsupportedVersion",
+    "connect",
     "open_secure_tcp_stream",
+    "parse_address",
     "read_key_file",
     "read_secret_file",
     "secure_handler",

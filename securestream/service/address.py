@@ -1,0 +1,69 @@
+"""Connection strings made into connections: `ss.parse_address()` and `ss.connect()`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import trio
+
+from ..streams.config import ClientConfig
+from ..streams.errors import HandshakeTimeout
+from ..trust.address import ConnectionString, parse_connection_string
+from ..trust.keyfile import read_key_file, read_secret_file
+from .client import open_secure_tcp_stream
+
+if TYPE_CHECKING:
+    from ..streams.secure import SecureStream
+
+DEFAULT_TIMEOUT = 30.0
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a server is, and how to connect to it.
+
+    `host`, `port`, `config`   what `open_secure_tcp_stream` takes
+    `timeout`                  seconds for connecting and the handshake together
+    `fields`                   what the connection string holds for the application, `Database` for one
+    """
+
+    host: str
+    port: int
+    config: ClientConfig
+    timeout: float = DEFAULT_TIMEOUT
+    fields: dict[str, str] = field(default_factory=dict)
+
+
+def parse_address(text: str) -> Address:
+    """What a connection string says, with the files that it names read (see the guide, "Connection strings").
+
+    Raises `AddressError` for a string that can't be used, `KeyFileError` for a file that can't be used (both are
+    `ValueError`), and `OSError` for a file that can't be read. None of them repeats a secret.
+    """
+    found = parse_connection_string(text)
+    timeout = DEFAULT_TIMEOUT if found.timeout is None else found.timeout
+    return Address(found.host, found.port, _config(found, timeout), timeout, found.fields)
+
+
+def _config(found: ConnectionString, timeout: float) -> ClientConfig:
+    return ClientConfig(
+        key=read_key_file(found.client_key_file) if found.client_key_file else found.client_key,
+        server_key=found.server_key,
+        middlebox_key=found.middlebox_key,
+        secret=read_secret_file(found.shared_secret_file) if found.shared_secret_file else None,
+        handshake_timeout=timeout,
+    )
+
+
+async def connect(address: str | Address) -> SecureStream[trio.SocketStream]:
+    """Connects to where a connection string says, within its `Timeout` (default 30 s).
+
+    Raises what `parse_address` does, `OSError` where nobody listens, and `HandshakeError`: `HandshakeTimeout` where
+    connecting and the handshake together took too long.
+    """
+    if isinstance(address, str):
+        address = parse_address(address)
+    with trio.CancelScope(relative_deadline=address.timeout):
+        return await open_secure_tcp_stream(address.host, address.port, address.config)
+    raise HandshakeTimeout(f"connecting to {address.host} took more than {address.timeout:g} s")

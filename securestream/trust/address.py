@@ -1,0 +1,249 @@
+"""Connection strings: all that a client needs, in one line of a configuration file.
+
+    Server=northwind.database.local:9222;Database=Orders;Server Key=<base64>;Client Key=client.key
+
+    string = field *( ";" field )         empty fields mean nothing
+    field  = name "=" value               the first "=" ends the name
+    value  = plain | "'" ... "'" | '"' ... '"'      in quotes everything, a quote of its kind doubled
+
+Names are compared without regard to case and blanks. Values that are not quoted lose the blanks around them. A name
+that is not one of `NAMES` is the application's, unless it is so like one that it is surely a slip: with `Sever Key`
+taken for the application's, a client would run with less protection than was asked for. What is raised here says which
+field is wrong and never what is in it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+from ..protocol.keys import PrivateKey, PublicKey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+MAX_LENGTH = 65_536
+MAX_SECONDS = 86_400.0
+
+NAMES: tuple[str, ...] = (
+    "Server",
+    "Server Key",
+    "Client Key",
+    "Client Secret Key",
+    "Middlebox Key",
+    "Shared Secret File",
+    "Server Key Hash",
+    "Transport",
+    "Timeout",
+)
+
+
+class AddressError(ValueError):
+    """A connection string that can't be used. Names the field, never its value."""
+
+
+@dataclass(frozen=True)
+class ConnectionString:
+    """A connection string's fields, checked. What it doesn't give is None, `""` or empty.
+
+    `host`, `port`          where the server is
+    `server_key`            whose answer is taken
+    `client_key`            the client's own key, given in the string
+    `client_key_file`       or the file that holds it
+    `middlebox_key`         the router's
+    `shared_secret_file`    the file with the shared secret
+    `timeout`               seconds for connecting and the handshake together
+    `fields`                the application's, by their names as they were written
+
+    Its secret doesn't show in `repr()`; `to_text()` is the string again.
+    """
+
+    host: str
+    port: int
+    server_key: PublicKey | None = None
+    client_key: PrivateKey | None = field(default=None, repr=False)
+    client_key_file: str = ""
+    middlebox_key: PublicKey | None = None
+    shared_secret_file: str = ""
+    timeout: float | None = None
+    fields: dict[str, str] = field(default_factory=dict)
+
+    def to_text(self) -> str:
+        """A connection string that gives the same fields. It holds the secret key where there is one."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        known = {
+            "Server": f"{host}:{self.port}",
+            **self.fields,
+            "Server Key": "" if self.server_key is None else str(self.server_key),
+            "Client Secret Key": "" if self.client_key is None else self.client_key.to_text(),
+            "Client Key": self.client_key_file,
+            "Middlebox Key": "" if self.middlebox_key is None else str(self.middlebox_key),
+            "Shared Secret File": self.shared_secret_file,
+            "Timeout": "" if self.timeout is None else f"{self.timeout:g}",
+        }
+        return ";".join(f"{name}={_quoted(value)}" for name, value in known.items() if value or name in self.fields)
+
+
+def parse_connection_string(text: str) -> ConnectionString:
+    """Raises `AddressError`."""
+    given, application = _sorted_fields(text)
+    if given.get(_plain("Transport"), "secure").lower() != "secure" or _plain("Server Key Hash") in given:
+        raise AddressError("Transport=tls and Server Key Hash are not supported by this version")
+    host, port = parse_server(given.get(_plain("Server"), ""))
+    found = ConnectionString(
+        host=host,
+        port=port,
+        server_key=_parsed(given, "Server Key", PublicKey.from_text),
+        client_key=_parsed(given, "Client Secret Key", PrivateKey.from_text),
+        client_key_file=_file(given, "Client Key"),
+        middlebox_key=_parsed(given, "Middlebox Key", PublicKey.from_text),
+        shared_secret_file=_file(given, "Shared Secret File"),
+        timeout=_parsed(given, "Timeout", _seconds),
+        fields=application,
+    )
+    _check_sense(found)
+    return found
+
+
+def parse_server(text: str) -> tuple[str, int]:
+    """`host:port`, `[IPv6]:port`. Raises `AddressError`."""
+    host, colon, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise AddressError("Server: an IPv6 address goes in brackets, as in [::1]:9222")
+    if not colon or not host or not host.isprintable() or any(c.isspace() for c in host):
+        raise AddressError("Server: give it as host:port")
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= 65_535):
+        raise AddressError("Server: the port is a number from 1 to 65535")
+    return host, int(port)
+
+
+def _sorted_fields(text: str) -> tuple[dict[str, str], dict[str, str]]:
+    """The fields known here, by their plain names; and the application's."""
+    known = {_plain(name): name for name in NAMES}
+    given: dict[str, str] = {}
+    application: dict[str, str] = {}
+    seen: set[str] = set()
+    for name, value in _fields(text):
+        plain = _plain(name)
+        if plain in seen:
+            raise AddressError(f"{_shown(name)}: given twice")
+        seen.add(plain)
+        if plain in known:
+            given[plain] = value
+        elif meant := difflib.get_close_matches(plain, known, n=1, cutoff=0.85):
+            raise AddressError(f"{_shown(name)}: not known here; is it to be {known[meant[0]]}?")
+        else:
+            application[name] = value
+    return given, application
+
+
+def _fields(text: str) -> list[tuple[str, str]]:
+    if len(text) > MAX_LENGTH:
+        raise AddressError(f"a connection string has at most {MAX_LENGTH:,} characters")
+    found: list[tuple[str, str]] = []
+    at = 0
+    while at < len(text):
+        end = text.find("=", at)
+        stop = text.find(";", at)
+        if 0 <= stop < end or end < 0:
+            stop = len(text) if stop < 0 else stop
+            if text[at:stop].strip():
+                raise AddressError(f"field {len(found) + 1}: a name and a value, with = in between")
+            at = stop + 1
+            continue
+        name = text[at:end].strip()
+        if not name or not name.isprintable():
+            raise AddressError(f"field {len(found) + 1}: a value without a name")
+        value, at = _value(text, end + 1, name)
+        found.append((name, value))
+    return found
+
+
+def _value(text: str, at: int, name: str) -> tuple[str, int]:
+    """The value that begins at `at`, and where the next field does."""
+    while at < len(text) and text[at].isspace():
+        at += 1
+    quote = text[at : at + 1]
+    if quote not in ("'", '"') or not quote:
+        end = text.find(";", at)
+        end = len(text) if end < 0 else end
+        return text[at:end].strip(), end + 1
+    parts, at = [], at + 1
+    while True:
+        end = text.find(quote, at)
+        if end < 0:
+            raise AddressError(f"{_shown(name)}: the closing {quote} is missing")
+        parts.append(text[at:end])
+        at = end + 1
+        if text[at : at + 1] != quote:
+            break
+        parts.append(quote)
+        at += 1
+    rest = text.find(";", at)
+    rest = len(text) if rest < 0 else rest
+    if text[at:rest].strip():
+        raise AddressError(f"{_shown(name)}: something follows the closing {quote}")
+    return "".join(parts), rest + 1
+
+
+def _quoted(value: str) -> str:
+    if value and not any(c in value for c in ";'\"") and value == value.strip():
+        return value
+    return '"' + value.replace('"', '""') + '"'
+
+
+def _plain(name: str) -> str:
+    return "".join(name.split()).casefold()
+
+
+def _shown(name: str) -> str:
+    """A name as an error may show it. Who forgot a name put a value in its place."""
+    return name if len(name) <= 32 and name.replace(" ", "").isalnum() else "a field with a strange name"
+
+
+def _parsed(given: dict[str, str], name: str, parse: Callable[[str], T]) -> T | None:
+    text = given.get(_plain(name))
+    if text is None:
+        return None
+    try:
+        return parse(text)
+    except ValueError as exc:
+        raise AddressError(f"{name}: {exc}") from None
+
+
+def _file(given: dict[str, str], name: str) -> str:
+    path = given.get(_plain(name))
+    if path is None:
+        return ""
+    if not path:
+        raise AddressError(f"{name}: name a file")
+    if path.startswith("ss-"):
+        raise AddressError(f"{name}: this is a secret where the name of a file belongs")
+    return path
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text) if text.replace(".", "", 1).isdecimal() and text.isascii() else 0.0
+    if not 0 < seconds <= MAX_SECONDS:
+        raise ValueError(f"seconds, more than none and at most {MAX_SECONDS:,.0f}")
+    return seconds
+
+
+def _check_sense(found: ConnectionString) -> None:
+    if found.client_key is not None and found.client_key_file:
+        raise AddressError("Client Key and Client Secret Key: give one of them")
+    if found.server_key is None and not found.shared_secret_file:
+        raise AddressError(
+            "Server Key is missing: without it, or a Shared Secret File, anyone could stand in the middle"
+        )
+    # Plain base64 doesn't say what it is. These are the mistakes that still show.
+    if found.client_key is not None and found.server_key is not None:
+        if bytes(found.server_key) == bytes(found.client_key):
+            raise AddressError("Server Key and Client Secret Key are the same text; one of them is in the wrong place")
+        if found.client_key.public_key == found.server_key:
+            raise AddressError("Client Secret Key is the secret key of the server itself; make one for the client")
