@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 import securestream as ss
 from securestream.trust.address import NAMES, ConnectionString, parse_connection_string
 
+from ..protocol.support import PROPERTY
+
 SERVER, CLIENT, ROUTER = (ss.PrivateKey(bytes([n]) * 32) for n in (1, 2, 3))
 SERVER_KEY, ROUTER_KEY = str(SERVER.public_key), str(ROUTER.public_key)
 PLAIN_SECRET = CLIENT.to_text().removeprefix("ss-secret:")
@@ -65,6 +67,7 @@ names = st.from_regex(r"App[a-z]{0,6}", fullmatch=True)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 
 
+@PROPERTY
 @given(
     host=st.sampled_from(["db.example", "::1"]),
     port=st.integers(1, 65_535),
@@ -149,12 +152,14 @@ def test_each_mistake_has_one_line_that_says_what_to_do(text: str) -> None:
     assert PLAIN_SECRET not in str(caught.value)
 
 
+@PROPERTY
 @given(st.text(max_size=100) | st.text(st.sampled_from("Server Key=;'\"abc:1 "), max_size=60))
 def test_any_text_is_a_connection_string_or_an_address_error(text: str) -> None:
     with contextlib.suppress(ss.AddressError):
         parse_connection_string(text)
 
 
+@PROPERTY
 @given(st.sampled_from(NAMES), st.text(max_size=60))
 def test_any_value_of_a_known_field_is_taken_or_refused(name: str, value: str) -> None:
     with contextlib.suppress(ss.AddressError):
