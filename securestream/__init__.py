@@ -18,7 +18,19 @@ from __future__ import annotations
 from .protocol.alerts import Alert, AlertCode
 from .protocol.handshake import Session
 from .protocol.keys import PrivateKey, PublicKey, SharedSecret
-from .protocol.padding import FullRecords, NoPadding, PaddingPolicy
+from .protocol.padding import (
+    BlockPadding,
+    BucketPadding,
+    FullRecords,
+    KeyedPadding,
+    NoPadding,
+    PaddingPolicy,
+    Padme,
+    PowerOfTwoPadding,
+    RandomPadding,
+    RecordPadding,
+    TorCells,
+)
 from .protocol.suites import Suite
 from .service.address import Address, connect, parse_address
 from .service.client import open_secure_tcp_stream
@@ -66,6 +78,8 @@ __all__ = [
     "BadRecord",
     "BadResponse",
     "BadSecret",
+    "BlockPadding",
+    "BucketPadding",
     "BufferedWriter",
     "ClientConfig",
     "FullRecords",
@@ -74,14 +88,19 @@ __all__ = [
     "HandshakeTimeout",
     "HandshakeTruncated",
     "KeyFileError",
+    "KeyedPadding",
     "Limits",
     "NoCommonSuite",
     "NoPadding",
     "PaddingPolicy",
+    "Padme",
     "Peer",
     "PeerAlert",
+    "PowerOfTwoPadding",
     "PrivateKey",
     "PublicKey",
+    "RandomPadding",
+    "RecordPadding",
     "SecureStream",
     "ServerBusy",
     "ServerConfig",
@@ -92,6 +111,7 @@ __all__ = [
     "StreamFailure",
     "StreamStatistics",
     "Suite",
+    "TorCells",
     "TransportBroken",
     "TruncatedStream",
     "UnknownServerKey",

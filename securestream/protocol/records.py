@@ -32,7 +32,7 @@ from .alerts import Alert, decode_alert_untrusted
 from .codes import AlertCode
 from .errors import LocalProtocolError, RemoteProtocolError
 from .messages import Kind, decode_alert_body_untrusted, encode_alert_frame
-from .padding import NoPadding, PaddingPolicy, padded_length, record_padding
+from .padding import NoPadding, PaddingPolicy, control_padding, padded_length, record_padding
 from .suites import (
     FORGED,
     LENGTH_SIZE,
@@ -149,7 +149,7 @@ class RecordWriter:
         Raises `ValueError` before anything is sealed when the padding policy misbehaves.
         """
         self._require_open()
-        plan = self._plan(len(content))
+        plan = self._plan(content)
         return self._seal_batches(plan, content, self._padding_of_updates(len(plan)) if self._pads else 0)
 
     def control(self, record_type: RecordType, content: bytes = b"", padding: int = 0) -> bytes:
@@ -163,7 +163,8 @@ class RecordWriter:
         if len(content) > self.capacity:
             raise ValueError(f"a record has at most {self.capacity:,} bytes of content, not {len(content):,}")
         length = len(content) + padding
-        padding += record_padding(self.padding, record_type, length, self.capacity - length)
+        if self._pads:
+            padding += control_padding(self._padding, record_type, length, self.capacity - length)
         update = self.update_key() if self._update_is_due() and record_type != RecordType.KEY_UPDATE else b""
         size = len(self._prefix) + self.overhead + len(content) + padding
         buffer = _take_buffer(size + self._sealer.lead)
@@ -193,24 +194,24 @@ class RecordWriter:
         if self.ended:
             raise LocalProtocolError("a record after the last one of its direction")
 
-    def _plan(self, length: int) -> list[tuple[int, int]]:
+    def _plan(self, content: memoryview) -> list[tuple[int, int]]:
         """The records of a flush, each as (content, padding)."""
         if self._pads:
-            return self._padded(length)
-        full, rest = divmod(length, self.capacity)
+            return self._padded(content)
+        full, rest = divmod(len(content), self.capacity)
         plan = [(self.capacity, 0)] * full
         if rest:
             plan.append((rest, 0))
         return plan
 
-    def _padded(self, length: int) -> list[tuple[int, int]]:
-        total = padded_length(self.padding, length)
+    def _padded(self, content: memoryview) -> list[tuple[int, int]]:
+        total, length = padded_length(self._padding, content), len(content)
         plan = []
         for start in range(0, total, self.capacity):
             laid = min(self.capacity, total - start)
-            content = max(0, min(laid, length - start))
-            more = record_padding(self.padding, RecordType.DATA, laid, self.capacity - laid)
-            plan.append((content, laid - content + more))
+            genuine = max(0, min(laid, length - start))
+            more = record_padding(self._padding, RecordType.DATA, laid, self.capacity - laid)
+            plan.append((genuine, laid - genuine + more))
         return plan
 
     def _padding_of_updates(self, records: int) -> int:
@@ -218,7 +219,7 @@ class RecordWriter:
         bytes_after, records_after = self.plain_bytes + records * MAX_RECORD, self.records + records
         if bytes_after < self._update_at_bytes and records_after < self._update_at_records:
             return 0
-        return record_padding(self.padding, RecordType.KEY_UPDATE, 0, self.capacity)
+        return control_padding(self._padding, RecordType.KEY_UPDATE, 0, self.capacity)
 
     def _seal_batches(
         self, plan: list[tuple[int, int]], content: memoryview, update_padding: int

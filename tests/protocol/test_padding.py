@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,15 +11,26 @@ from hypothesis import strategies as st
 from securestream.protocol.alerts import Alert
 from securestream.protocol.padding import (
     MAX_FLUSH_PADDING,
+    BlockPadding,
+    BucketPadding,
     FullRecords,
+    KeyedPadding,
     NoPadding,
     PaddingPolicy,
+    Padme,
+    PowerOfTwoPadding,
+    RandomPadding,
+    RecordPadding,
+    TorCells,
     padded_length,
     record_padding,
 )
 from securestream.protocol.suites import RecordType, Suite
 
 from .support import CAPACITY, OVERHEAD, PREFIX, PROPERTY, Witness, flush, new_pair, receive
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Buckets(PaddingPolicy):
@@ -72,12 +85,12 @@ def test_a_flush_may_be_padded_by_16_mib() -> None:
 @pytest.mark.parametrize("padded", [9, -1, 10 + MAX_FLUSH_PADDING + 1])
 def test_a_padded_length_out_of_bounds_is_a_value_error_that_names_the_policy(padded: int) -> None:
     with pytest.raises(ValueError, match=rf"Fixed.pad_flush\(10\) returned {padded}"):
-        padded_length(Fixed(flush=padded), 10)
+        padded_length(Fixed(flush=padded), memoryview(bytes(10)))
 
 
 @pytest.mark.parametrize("padded", [10, 11, 10 + MAX_FLUSH_PADDING])
 def test_a_padded_length_within_bounds_is_taken(padded: int) -> None:
-    assert padded_length(Fixed(flush=padded), 10) == padded
+    assert padded_length(Fixed(flush=padded), memoryview(bytes(10))) == padded
 
 
 @pytest.mark.parametrize("padding", [-1, 101])
@@ -89,6 +102,150 @@ def test_record_padding_out_of_bounds_is_a_value_error_that_names_the_policy(pad
 @pytest.mark.parametrize("padding", [0, 100])
 def test_record_padding_within_bounds_is_taken(padding: int) -> None:
     assert record_padding(Fixed(record=padding), RecordType.DATA, 5, 100) == padding
+
+
+def padded(policy: PaddingPolicy, *lengths: int) -> list[int]:
+    return [padded_length(policy, memoryview(bytes(length))) for length in lengths]
+
+
+@pytest.mark.parametrize("size", [1, 16, 128, 468, 512, 4_096])
+def test_block_padding_goes_up_to_the_next_multiple(size: int) -> None:
+    lengths = (1, size - 1, size, size + 1, 2 * size, 100_000)
+    assert padded(BlockPadding(size), *lengths) == [-(-length // size) * size for length in lengths]
+
+
+def test_power_of_two_padding_goes_up_to_the_next_power() -> None:
+    assert padded(PowerOfTwoPadding(), 0, 1, 2, 3, 4, 5, 1_000, 1_024, 1_025) == [0, 1, 2, 4, 4, 8, 1_024, 1_024, 2_048]
+    policy = PowerOfTwoPadding()
+    assert policy.pad_flush(2**24) == 2**24
+    assert policy.pad_flush(2**24 + 1) == 2**25
+    assert policy.pad_flush(2**26 - 1) == 2**26
+    assert policy.pad_flush(2**25 + 1) == 3 * 2**24  # a power would be more than a flush may be padded by
+
+
+def test_bucket_padding_takes_the_smallest_that_is_enough() -> None:
+    assert padded(BucketPadding([1_000, 100, 300]), 0, 1, 100, 101, 300, 301, 1_000, 1_001, 2_001) == [
+        0, 100, 100, 300, 300, 1_000, 1_000, 2_000, 3_000
+    ]  # fmt: skip
+
+
+def test_tor_s_cells_have_514_bytes_for_509_of_content() -> None:
+    assert padded(TorCells(), 1, 509, 510, 1_018, 1_019) == [514, 514, 1_028, 1_028, 1_542]
+
+
+def test_padme_s_lengths_are_the_paper_s() -> None:
+    # By the definition, done by hand: 9: E = 3, S = 2, z = 1; 129: E = 7, S = 3, z = 4; 1,000: E = 9, S = 4, z = 5.
+    assert padded(Padme(), 0, 1, 2, 7, 8, 9, 100, 128, 129, 144, 1_000, 1_025) == [
+        0, 1, 2, 7, 8, 10, 104, 128, 144, 144, 1_024, 1_088
+    ]  # fmt: skip
+
+
+def test_padme_adds_most_at_129_bytes() -> None:
+    overhead = {length: Padme().pad_flush(length) / length - 1 for length in range(1, 100_000)}
+    assert max(overhead, key=overhead.__getitem__) == 129
+    assert overhead[129] == pytest.approx(0.1163, abs=0.0001)
+
+
+def test_padme_leaves_few_lengths() -> None:
+    assert len({Padme().pad_flush(length) for length in range(1, 2**20)}) <= 300
+
+
+def test_random_padding_is_between_nothing_and_its_most_and_afresh_each_time() -> None:
+    added = {length - 100 for length in padded(RandomPadding(3), *[100] * 300)}
+    assert added == {0, 1, 2, 3}
+
+
+def test_keyed_padding_is_the_same_for_the_same_content_under_the_same_key() -> None:
+    contents = [memoryview(n.to_bytes(100, "little")) for n in range(300)]
+    ours, again, other = (KeyedPadding(bytes([n]) * 16, 3) for n in (1, 1, 2))
+    lengths = [ours.pad_content(content) for content in contents]
+    assert set(lengths) == {100, 101, 102, 103}
+    assert lengths == [again.pad_content(content) for content in contents]
+    assert lengths != [other.pad_content(content) for content in contents]
+
+
+def test_keyed_padding_of_what_has_no_content_is_decided_by_the_length() -> None:
+    policy = KeyedPadding(bytes(16), 1_000)
+    assert policy.pad_flush(5) == policy.pad_flush(5)
+    assert all(length <= policy.pad_flush(length) <= length + 1_000 for length in range(2_000))
+
+
+def test_a_callable_of_the_user_s_is_asked_with_openssl_s_arguments() -> None:
+    asked: list[tuple[int, int, int]] = []
+
+    def callback(record_type: int, length: int, room: int) -> int:
+        asked.append((record_type, length, room))
+        return 2
+
+    assert record_padding(RecordPadding(callback), RecordType.DATA, 5, 100) == 2
+    assert asked == [(0, 5, 100)]
+
+
+@pytest.mark.parametrize(
+    ("make", "error"),
+    [
+        (lambda: BlockPadding(0), "1 to 16,777,216 bytes"),
+        (lambda: BlockPadding(2**24 + 1), "1 to 16,777,216 bytes"),
+        (lambda: RandomPadding(-1), "1 to 16,777,216 bytes"),
+        (lambda: BucketPadding([]), "at least one size"),
+        (lambda: BucketPadding([0]), "1 to 16,777,216 bytes"),
+        (lambda: KeyedPadding(b"short", 5), "16 to 64 bytes"),
+    ],
+)
+def test_a_policy_with_sizes_that_make_no_sense_is_refused(make: Callable[[], PaddingPolicy], error: str) -> None:
+    with pytest.raises(ValueError, match=error):
+        make()
+
+
+def test_a_policy_does_not_show_its_key() -> None:
+    assert repr(KeyedPadding(b"swordfish-swordfish", 5)) == "KeyedPadding(..., 5)"
+    assert repr(BlockPadding(468)) == "BlockPadding(468)"
+
+
+def nine_where_there_is_room(record_type: int, length: int, room: int) -> int:
+    return min(room, 9)
+
+
+POLICIES = [
+    NoPadding(), FullRecords(), BlockPadding(16), BlockPadding(4_096), PowerOfTwoPadding(), BucketPadding([100, 2_000]),
+    TorCells(), Padme(), RandomPadding(20_000), KeyedPadding(bytes(32), 20_000),
+    RecordPadding(nine_where_there_is_room),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=repr)
+def test_every_policy_s_records_are_read_back(suite: Suite, policy: PaddingPolicy) -> None:
+    writer, reader = new_pair(suite, padding=policy)
+    for size in (1, 15, 509, 16_346, 16_347, 16_348, 16_362, 16_363, 70_000):
+        assert receive(reader, flush(writer, b"x" * size)) == b"x" * size
+    wire = writer.update_key() + writer.control(RecordType.ALERT, Alert(5_001, "y" * 16_000).encode())
+    assert receive(reader, wire) == b""
+    assert reader.alert == Alert(5_001, "y" * 16_000)
+
+
+@PROPERTY
+@given(st.sampled_from(POLICIES), st.integers(0, 2**25))
+def test_no_policy_s_lengths_are_out_of_bounds(policy: PaddingPolicy, length: int) -> None:
+    assert length <= policy.pad_flush(length) <= length + MAX_FLUSH_PADDING
+
+
+@pytest.mark.parametrize("policy", [BlockPadding(512), BucketPadding([512]), TorCells(), FullRecords()], ids=repr)
+def test_an_end_an_alert_and_an_update_are_as_long_as_a_small_message(suite: Suite, policy: PaddingPolicy) -> None:
+    def wire(record_type: RecordType, content: bytes) -> int:
+        return len(new_pair(suite, padding=policy)[0].control(record_type, content)) - PREFIX[suite]
+
+    data = len(flush(new_pair(suite, padding=policy)[0], b"a small message")) - PREFIX[suite]
+    assert {wire(RecordType.CLOSE, b""), wire(RecordType.KEY_UPDATE, b""), wire(RecordType.DATA, b"")} == {data}
+    assert wire(RecordType.ALERT, Alert(5_001, "why").encode()) == data
+
+
+def test_padding_that_does_not_fit_the_last_record_goes_into_further_ones(suite: Suite) -> None:
+    capacity = CAPACITY[suite]
+    sizes = [
+        len(flush(new_pair(suite, padding=BlockPadding(2**15))[0], bytes(size)))
+        for size in (1, capacity - 1, capacity, capacity + 1, 2**15)
+    ]
+    assert len(set(sizes)) == 1
 
 
 # --- in records -------------------------------------------------------------------------------------
@@ -141,8 +298,8 @@ def test_the_policy_is_asked_for_every_type_of_record(suite: Suite) -> None:
     wire = flush(writer, b"12345") + writer.update_key() + writer.control(RecordType.DATA, padding=50)
     wire += writer.control(RecordType.CLOSE)
     room = CAPACITY[suite]
-    assert policy.asked == [(0, 5, room - 5), (3, 0, room), (0, 50, room - 50), (2, 0, room)]
-    assert [len(record.padding) for record in Witness(suite).open(wire)] == [7, 7, 57, 7]
+    assert policy.asked == [(0, 5, room - 5), (3, 1, room - 1), (0, 50, room - 50), (2, 1, room - 1)]
+    assert [len(record.padding) for record in Witness(suite).open(wire)] == [7, 8, 57, 8]
     assert receive(reader, wire) == b"12345"
 
 
