@@ -1,0 +1,1 @@
+"""Fuzzing: bytes that nobody meant, for everything that takes bytes from a peer."""
