@@ -16,7 +16,7 @@ from ..protocol.alerts import AlertCode, printable
 from ..streams.channel import address_of
 from ..streams.errors import AccessDenied, AuthorizationFailed, HandshakeError, StreamFailure
 from ..streams.secure import SecureStream, alert_for, is_end_of, leaves
-from ..streams.wrap import refuse_client, wrap_server
+from ..streams.wrap import Place, refuse_client, shake_hands
 
 if TYPE_CHECKING:
     from ..streams.config import ServerConfig
@@ -29,6 +29,9 @@ logger: logging.Logger = logging.getLogger("securestream")
 
 # Clients that are being told "busy" are few and short-lived; beyond so many a connection is just closed.
 _MAX_REFUSALS = 256
+# Seconds that a client has to answer before it may lose its place to another. Much less, and a server with more to do
+# than it can would drop those whose turn is next.
+_LEAST_PATIENCE = 0.1
 
 
 async def serve_secure_tcp(
@@ -84,30 +87,46 @@ class _Connections(Generic[T_Stream]):
         self._handler = handler
         self._config = config
         self._raise_errors = raise_errors
-        self._pending = 0
-        self._open = 0
+        self._pending: dict[Place, None] = {}  # the oldest first
+        self._established = 0
         self._refusals = 0
 
     async def run(self, transport: T_Stream) -> None:
         """One connection, from accept to close."""
-        if self._is_full():
+        if self._is_full() and not self._make_room():
             await self._turn_away(transport)
             return
-        self._open += 1
+        stream = await self._shake_hands(transport)
+        if stream is None:
+            return
+        self._established += 1
         try:
-            stream = await self._shake_hands(transport)
-            if stream is not None:
-                await self._handle(stream)
+            await self._handle(stream)
         finally:
-            self._open -= 1
+            self._established -= 1
 
     def _is_full(self) -> bool:
-        limits = self._config.limits
-        return self._pending >= limits.pending_handshakes or self._open >= limits.connections
+        limits, pending = self._config.limits, len(self._pending)
+        return pending >= limits.pending_handshakes or pending + self._established >= limits.connections
+
+    def _make_room(self) -> bool:
+        """Takes the place of the client that has kept the server waiting for longest, if it had long enough.
+
+        So slow clients, however many, keep nobody out: they would have to come back as fast as honest ones answer.
+        Those that wait for `authorize` have done their part and are let be.
+        """
+        for place in self._pending:
+            if place.waits:
+                if trio.current_time() - place.since < _LEAST_PATIENCE:
+                    return False
+                del self._pending[place]
+                place.take_away()
+                return True
+        return False
 
     async def _turn_away(self, transport: T_Stream) -> None:
-        address = address_of(transport)
-        logger.warning("busy: refused %s (%d open, %d in handshake)", address, self._open, self._pending)
+        address, pending = address_of(transport), len(self._pending)
+        logger.warning("busy: refused %s (%d open, %d in handshake)", address, pending + self._established, pending)
         if self._refusals >= _MAX_REFUSALS:
             await trio.aclose_forcefully(transport)
             return
@@ -122,10 +141,11 @@ class _Connections(Generic[T_Stream]):
             self._refusals -= 1
 
     async def _shake_hands(self, transport: T_Stream) -> SecureStream[T_Stream] | None:
-        address = address_of(transport)
-        self._pending += 1
+        place = Place(transport)
+        address = place.address
+        self._pending[place] = None
         try:
-            return await wrap_server(transport, self._config)
+            return await shake_hands(transport, self._config, place)
         except AuthorizationFailed as exc:
             logger.error("refused %s, %s, for authorize failed", address, exc.public_key, exc_info=exc.__cause__)
         except AccessDenied as exc:
@@ -135,7 +155,7 @@ class _Connections(Generic[T_Stream]):
         except Exception:  # a transport that breaks its interface; the other connections go on
             logger.exception("lost %s in the handshake", address)
         finally:
-            self._pending -= 1
+            self._pending.pop(place, None)
         return None
 
     async def _handle(self, stream: SecureStream[T_Stream]) -> None:

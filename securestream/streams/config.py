@@ -72,7 +72,8 @@ class Limits:
     `pending_handshakes`  connections whose handshake is not done
     `connections`         all connections together
 
-    What comes beyond is answered with alert 10 "busy".
+    What comes beyond takes the place of the pending client that has kept the server waiting for longest (0.1 s at
+    least); where there is none, it is answered with alert 10 "busy".
     """
 
     pending_handshakes: int = 4_096

@@ -36,7 +36,7 @@ from .sealing import seal_at_any_rate
 from .secure import LINGER_BYTES, Parts, SecureStream
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
 T_Stream = TypeVar("T_Stream", bound=trio.abc.Stream)
 
@@ -68,8 +68,52 @@ async def wrap_server(transport: T_Stream, config: ServerConfig) -> SecureStream
     `BadSecret`, `UnknownServerKey`, `UnsupportedVersion`, `NoCommonSuite`, `BadResponse`, `HandshakeTimeout`,
     `HandshakeTruncated`, `AuthorizationFailed` when `config.authorize` itself fails.
     """
+    return await shake_hands(transport, config, Place(transport))
+
+
+class Place:
+    """A client's place among the handshakes that are under way, as the server's limits count them.
+
+    `address`   where the client is, as text
+    `since`     when it came, on Trio's clock
+    `waits`     whether the server waits for the client, and not the client for `authorize`
+    """
+
+    __slots__ = ("_scope", "_taken_away", "address", "since", "waits")
+
+    def __init__(self, transport: trio.abc.Stream) -> None:
+        self.address = address_of(transport)
+        self.since = trio.current_time()
+        self.waits = True
+        self._taken_away = False
+        self._scope: trio.CancelScope | None = None
+
+    def take_away(self) -> None:
+        """Another client needs it: this one is told "busy" and let go."""
+        self._taken_away = True
+        if self._scope is not None:
+            self._scope.cancel()
+
+    @contextlib.contextmanager
+    def held(self, timeout: float) -> Iterator[None]:
+        """While its handshake runs. Raises `_Refused` where it is taken away or held too long."""
+        with trio.CancelScope(relative_deadline=timeout) as self._scope:
+            yield
+            return
+        if self._taken_away:
+            raise _Refused(
+                Alert(AlertCode.BUSY), ServerBusy("too slow: its place was needed for another client"), linger=False
+            )
+        raise _Refused(
+            Alert(AlertCode.HANDSHAKE_TIMEOUT),
+            HandshakeTimeout(f"the client took more than {timeout:g} s for the handshake"),
+        )
+
+
+async def shake_hands(transport: T_Stream, config: ServerConfig, place: Place) -> SecureStream[T_Stream]:
+    """`wrap_server`, for a server that may take the place away: raises `ServerBusy` then."""
     try:
-        side = _ServerSide(transport, config)
+        side = _ServerSide(transport, config, place)
         peer, writer, reader = await side.run()
         session = side.handshake.session
         return SecureStream(Parts(transport, side.channel, peer, session, writer, reader, config.close_timeout))
@@ -200,17 +244,18 @@ def _credentials(config: ClientConfig, handshake: ClientHandshake) -> bytes:
 class _Refused(Exception):
     """The client is to be told `alert`, and the caller of `wrap_server` to get `error`."""
 
-    def __init__(self, alert: Alert, error: HandshakeError) -> None:
+    def __init__(self, alert: Alert, error: HandshakeError, *, linger: bool = True) -> None:
         super().__init__(str(error))
         self.alert = alert
         self.error = error
+        self.linger = linger
 
 
 class _ServerSide:
     """One server's handshake: its steps, and what the client is told when one fails."""
 
-    def __init__(self, transport: trio.abc.Stream, config: ServerConfig) -> None:
-        self._transport = transport
+    def __init__(self, transport: trio.abc.Stream, config: ServerConfig, place: Place) -> None:
+        self._place = place
         self._config = config
         self.channel = channel_over(transport)
         self._frames = _Frames(self.channel)
@@ -229,7 +274,7 @@ class _ServerSide:
             return await self._run_in_time()
         except _Refused as refused:
             with trio.CancelScope(relative_deadline=self._config.close_timeout):
-                await self._tell(refused.alert)
+                await self._tell(refused.alert, linger=refused.linger)
             raise refused.error from refused.__cause__
 
     async def turn_away(self, code: AlertCode, error: HandshakeError) -> NoReturn:
@@ -240,20 +285,15 @@ class _ServerSide:
         ):
             await self._frames.receive({Kind.HELLO})
         with trio.CancelScope(relative_deadline=self._config.close_timeout):
-            await self._tell(Alert(code))
+            await self._tell(Alert(code), linger=True)
         raise error
 
     async def _run_in_time(self) -> tuple[Peer, RecordWriter, RecordReader]:
-        timeout = self._config.handshake_timeout
         try:
-            with trio.CancelScope(relative_deadline=timeout):
+            with self._place.held(self._config.handshake_timeout):
                 return await self._steps()
         except RemoteProtocolError as exc:
             raise _Refused(Alert(exc.alert_code), handshake_error(exc)) from exc
-        raise _Refused(
-            Alert(AlertCode.HANDSHAKE_TIMEOUT),
-            HandshakeTimeout(f"the client took more than {timeout:g} s for the handshake"),
-        )
 
     async def _steps(self) -> tuple[Peer, RecordWriter, RecordReader]:
         handshake = self.handshake
@@ -263,6 +303,7 @@ class _ServerSide:
         transcript = CLIENT_SIGNS + handshake.handshake_hash
         _, body = await self._frames.receive({Kind.RESPONSE})
         client_key = handshake.response(body)
+        self._place.waits = False
 
         writer, reader = self._records = _open_records(handshake, self._frames.take_rest())
         writer.padding = self._config.padding
@@ -270,7 +311,7 @@ class _ServerSide:
             Peer(
                 public_key=client_key,
                 credentials=handshake.credentials,
-                address=address_of(self._transport),
+                address=self._place.address,
                 used_secret=handshake.used_secret,
                 transcript=transcript + bytes(client_key),
             )
@@ -301,7 +342,7 @@ class _ServerSide:
             raise _Refused(*_authorization_failed(wrong, peer)) from wrong
         return accepted
 
-    async def _tell(self, alert: Alert) -> None:
+    async def _tell(self, alert: Alert, *, linger: bool) -> None:
         """Before the response in clear and without a text, after it as the first record."""
         if self._frames.is_cut and self.channel.unsent is None:
             return  # nothing can follow what was cut short
@@ -314,8 +355,9 @@ class _ServerSide:
             frame = seal_at_any_rate(writer, lambda: writer.verdict(RecordType.ALERT, alert.encode()))
         with contextlib.suppress(trio.BrokenResourceError):
             await self.channel.send((self.channel.unsent or b"") + frame)
-            await self.channel.send_eof()
-            await discard_input(self.channel)
+            if linger:
+                await self.channel.send_eof()
+                await discard_input(self.channel)
 
 
 def _authorization_failed(exc: BaseException, peer: Peer) -> tuple[Alert, HandshakeError]:
@@ -326,6 +368,6 @@ def _authorization_failed(exc: BaseException, peer: Peer) -> tuple[Alert, Handsh
 async def refuse_client(transport: trio.abc.Stream, config: ServerConfig, code: AlertCode, reason: str) -> NoReturn:
     """Tells a client that there is no room for it, and closes. Raises `ServerBusy`, `HandshakeTruncated`."""
     try:
-        await _ServerSide(transport, config).turn_away(code, ServerBusy(reason))
+        await _ServerSide(transport, config, Place(transport)).turn_away(code, ServerBusy(reason))
     finally:
         await trio.aclose_forcefully(transport)
