@@ -59,6 +59,7 @@ from .streams.errors import (
     UnsupportedVersion,
 )
 from .streams.secure import SecureStream, StreamStatistics
+from .streams.shaping import send_cover_traffic
 from .streams.wrap import wrap_client, wrap_server
 from .trust.address import AddressError
 from .trust.keyfile import KeyFileError, read_key_file, read_secret_file, write_key_file
@@ -122,6 +123,7 @@ __all__ = [
     "read_key_file",
     "read_secret_file",
     "secure_handler",
+    "send_cover_traffic",
     "serve_secure_listeners",
     "serve_secure_tcp",
     "wrap_client",

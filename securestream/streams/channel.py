@@ -76,6 +76,10 @@ class StreamChannel:
         """Whether a record can go out without anybody reading at the other end."""
         return False  # who knows
 
+    def would_block(self) -> bool:
+        """Whether a record surely has to wait until somebody reads at the other end."""
+        return False  # who knows
+
     async def send_eof(self) -> None:
         """Half-closes the transport where it can."""
         if isinstance(self.stream, trio.abc.HalfCloseableStream):
@@ -182,6 +186,10 @@ class SocketChannel:
         poll = select.poll()
         poll.register(self._socket.fileno(), select.POLLOUT)
         return bool(poll.poll(0))
+
+    def would_block(self) -> bool:
+        """Whether a record surely has to wait until somebody reads at the other end."""
+        return not self.can_send_now()
 
     async def send_eof(self) -> None:
         await self.stream.send_eof()

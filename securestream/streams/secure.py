@@ -648,6 +648,23 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
     def __repr__(self) -> str:
         return f"<SecureStream with {self.peer.public_key}, {self.session.suite.name}>"
 
+    # --- traffic that says nothing (`shaping.py`)
+
+    def _may_send_cover(self) -> bool:
+        return self._sending is Half.OPEN and self._failure is None
+
+    async def _send_cover(self) -> None:
+        """An empty record, unless somebody is sending or it would have to wait. What goes wrong, the program's
+        own calls will tell."""
+        if not self._may_send_cover() or self._channel.would_block() or not self._send_turns.take_if_free():
+            return
+        try:
+            await self._transmit([self._writer.control(RecordType.DATA)])
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return
+        finally:
+            self._send_turns.give()
+
     # --- the handshake's last step (`wrap.py`)
 
     async def _wait_for_verdict(self) -> None:
