@@ -181,7 +181,7 @@ class Side:
         await self._close(stream)
 
     async def _close(self, stream: Stream) -> None:
-        is_broken_off = self.part.ending is Ending.BREAK_OFF and self.seen is not Seen.THE_END
+        is_broken_off = self.part.ending is Ending.BREAK_OFF and self.seen is Seen.OWN_END
         self.is_ended = self.is_ended or not (is_broken_off or self.part.ending in (Ending.ALERT, Ending.VANISH))
         start = trio.current_time()
         await stream.aclose()

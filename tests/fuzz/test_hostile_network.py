@@ -9,11 +9,12 @@ that is not what the other side sent, and sees an end only if that was among the
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 import pytest
-from hypothesis import HealthCheck, event, seed, settings, target
+from hypothesis import HealthCheck, Phase, event, seed, settings, target
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -241,9 +242,35 @@ ELSEWHERE = elsewhere(OTHER_KEY, MIDDLEBOX_KEY)
 
 # --- the machine -----------------------------------------------------------------------------------------
 
+Tamper = Callable[[list[bytes], int, int, int], None]
+
+
+def drop(flight: list[bytes], at: int, place: int, amount: int) -> None:
+    del flight[at]
+
+
+def double(flight: list[bytes], at: int, place: int, amount: int) -> None:
+    flight.insert(place, flight[at])
+
+
+def swap(flight: list[bytes], at: int, place: int, amount: int) -> None:
+    flight[at], flight[place] = flight[place], flight[at]
+
+
+def flip(flight: list[bytes], at: int, place: int, amount: int) -> None:
+    flight[at] = flipped(flight[at], amount % (8 * len(flight[at])))
+
+
+def shorten(flight: list[bytes], at: int, place: int, amount: int) -> None:
+    flight[at] = flight[at][: -(amount % 40)] or flight[at]
+
+
+TAMPERINGS: list[Tamper] = [drop, double, swap, flip, shorten]
+SOURCES = ["elsewhere", "replay", "reflect", "alert"]
+CONTROLS = [RecordType.KEY_UPDATE, RecordType.DATA] * 2
 towards = st.sampled_from(["server", "client"])
 places = st.integers(0, 10)
-SIZES = st.sampled_from([1, 2, 100, 0, 16_346, 16_348, 16_363, 40_000])
+SIZES = st.sampled_from([1, 2, 3, 100, 0, 16_348, 16_363, 40_000])
 
 
 class HostileNetwork(RuleBasedStateMachine):
@@ -274,15 +301,10 @@ class HostileNetwork(RuleBasedStateMachine):
         if self.sides[by].can_send:
             self.sides[by].send(CONTENT[:size])
 
-    @rule(by=towards, record_type=st.sampled_from([RecordType.KEY_UPDATE, RecordType.DATA, RecordType.CLOSE]))
+    @rule(by=towards, record_type=st.sampled_from([*CONTROLS, RecordType.CLOSE, RecordType.ALERT]))
     def send_control(self, by: str, record_type: RecordType) -> None:
         if self.sides[by].can_send:
-            self.sides[by].control(record_type)
-
-    @rule(by=towards)
-    def send_alert(self, by: str) -> None:
-        if self.sides[by].can_send:
-            self.sides[by].control(RecordType.ALERT, Alert(7, "why").encode())
+            self.sides[by].control(record_type, Alert(7, "why").encode() * (record_type is RecordType.ALERT))
 
     # --- what an honest network does
 
@@ -301,9 +323,13 @@ class HostileNetwork(RuleBasedStateMachine):
             wire.delivered += piece
             self.sides[to].receive(piece)
 
-    @rule(to=towards)
-    def end(self, to: str) -> None:
+    @rule(to=towards, for_once=st.sampled_from([False, False, True]))
+    def end(self, to: str, for_once: bool) -> None:
         """Cuts the transport: what is on its way is lost."""
+        if for_once:
+            self.cut(to)
+
+    def cut(self, to: str) -> None:
         wire = self.wires[to]
         if not wire.is_cut:
             wire.flight, wire.is_cut = [], True
@@ -311,54 +337,31 @@ class HostileNetwork(RuleBasedStateMachine):
 
     # --- what a hostile one does
 
-    def in_flight(self, to: str) -> list[bytes]:
+    @rule(to=towards, tamper=st.sampled_from(TAMPERINGS), at=places, place=places, amount=st.integers(1, 300))
+    def tamper_with_what_is_in_flight(self, to: str, tamper: Tamper, at: int, place: int, amount: int) -> None:
         flight = self.wires[to].flight
-        self.tampered = self.tampered or bool(flight)
-        return flight
+        if flight:
+            tamper(flight, at % len(flight), place % len(flight), amount)
+            self.tampered = True
 
-    @rule(to=towards, at=places)
-    def drop(self, to: str, at: int) -> None:
-        if flight := self.in_flight(to):
-            del flight[at % len(flight)]
-
-    @rule(to=towards, at=places, place=places)
-    def double(self, to: str, at: int, place: int) -> None:
-        if flight := self.in_flight(to):
-            flight.insert(place % (len(flight) + 1), flight[at % len(flight)])
-
-    @rule(to=towards, at=places, place=places)
-    def swap(self, to: str, at: int, place: int) -> None:
-        if flight := self.in_flight(to):
-            at, place = at % len(flight), place % len(flight)
-            flight[at], flight[place] = flight[place], flight[at]
-
-    @rule(to=towards, at=places, bit=st.integers(0, 300))
-    def flip(self, to: str, at: int, bit: int) -> None:
-        if flight := self.in_flight(to):
-            at = at % len(flight)
-            flight[at] = flipped(flight[at], bit % (8 * len(flight[at])))
-
-    @rule(to=towards, at=places, size=st.integers(1, 40))
-    def shorten(self, to: str, at: int, size: int) -> None:
-        if flight := self.in_flight(to):
-            at = at % len(flight)
-            flight[at] = flight[at][:-size] or flight[at]
-
-    @rule(to=towards, place=places, which=st.integers(0, len(ELSEWHERE) - 1))
-    def put_in_from_another_connection(self, to: str, place: int, which: int) -> None:
-        self.put_in(to, place, ELSEWHERE[which])
-
-    @rule(to=towards, place=places, which=places, same_direction=st.booleans())
-    def put_in_from_this_connection(self, to: str, place: int, which: int, same_direction: bool) -> None:
-        """Replays, and reflects."""
+    @rule(
+        to=towards,
+        place=places,
+        source=st.sampled_from(SOURCES),
+        which=st.integers(0, 40),
+    )
+    def put_something_in(self, to: str, place: int, source: str, which: int) -> None:
+        """Of another connection, of this one in the same or the other direction, or a refusal in clear."""
         other = {"server": "client", "client": "server"}[to]
-        sent = self.wires[to if same_direction else other].sent
-        if sent:
-            self.put_in(to, place, sent[which % len(sent)].wire)
-
-    @rule(to=towards, place=places, code=st.integers(0, 17))
-    def put_in_an_alert_in_clear(self, to: str, place: int, code: int) -> None:
-        self.put_in(to, place, encode_alert_frame(code))
+        match source:
+            case "elsewhere":
+                choice = ELSEWHERE
+            case "alert":
+                choice = [encode_alert_frame(code) for code in range(18)]
+            case _:
+                choice = [part.wire for part in self.wires[to if source == "replay" else other].sent]
+        if choice:
+            self.put_in(to, place, choice[which % len(choice)])
 
     def put_in(self, to: str, place: int, wire: bytes) -> None:
         if not self.wires[to].is_cut and wire:
@@ -423,7 +426,7 @@ class HostileNetwork(RuleBasedStateMachine):
             self.deliver_all_of("server")
             self.deliver_all_of("client")
         for to in self.sides:
-            self.end(to)
+            self.cut(to)
         self.what_is_received_is_what_has_arrived()
         self.what_was_tampered_with_is_refused()
         for side in self.sides.values():
@@ -446,12 +449,13 @@ class HostileNetwork(RuleBasedStateMachine):
 @pytest.mark.shows("hostile-network")
 def test_no_sequence_of_steps_breaks_a_promise(tries: Tries) -> None:
     HostileNetwork.seen.clear()
-    examples = tries.choose(small=300, full=2_000)
+    examples = tries.choose(small=500, full=2_000)
     effort = settings(
         max_examples=examples,
-        stateful_step_count=30,
+        stateful_step_count=20,
         deadline=None,
         database=None,
+        phases=[Phase.generate, Phase.target, Phase.shrink],
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
     for number in tries.seeds(small=2, full=100):

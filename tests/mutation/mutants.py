@@ -37,7 +37,7 @@ source_paths = ["securestream/protocol"]
 also_copy = ["securestream", "tests", "README.md"]
 pytest_add_cli_args_test_selection = ["tests/protocol"]
 timeout_multiplier = 3.0
-timeout_constant = 2.0
+timeout_constant = 5.0
 use_git_change_detection = false
 """
 

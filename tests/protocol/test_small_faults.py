@@ -9,13 +9,14 @@ import pytest
 from securestream.protocol import records, sodium, sodium_bindings, sodium_raw
 from securestream.protocol.alerts import Alert
 from securestream.protocol.codes import AlertCode
+from securestream.protocol.errors import LocalProtocolError
 from securestream.protocol.handshake import ServerHandshake
 from securestream.protocol.keys import PrivateKey, PublicKey, SharedSecret
 from securestream.protocol.messages import Kind, decode_hello_untrusted, encode_alert_frame
 from securestream.protocol.noise import XX, HandshakeState, SymmetricState
-from securestream.protocol.padding import FullRecords
+from securestream.protocol.padding import FullRecords, PaddingPolicy
 from securestream.protocol.records import End, RecordReader, RecordWriter
-from securestream.protocol.suites import FORGED, RecordType, Suite, opener, sealer
+from securestream.protocol.suites import FORGED, KeyExhausted, RecordType, Suite, opener, sealer
 
 from .support import (
     BOTH_SUITES,
@@ -129,6 +130,55 @@ def test_a_key_update_within_a_flush_is_padded_as_the_policy_says(
     seen = Witness(suite).open(flush(writer, bytes(4 * writer.capacity)))
     assert {record.length for record in seen} == {16_384}
     assert [record.record_type for record in seen].count(RecordType.KEY_UPDATE) == 3 // (limit - 1)
+
+
+def test_a_key_update_within_a_flush_is_not_padded_without_a_policy(
+    suite: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "UPDATE_AFTER_RECORDS", 2)
+    seen = Witness(suite).open(flush(RecordWriter(suite, KEY), bytes(30_000)))
+    assert [(record.record_type, record.padding) for record in seen] == [(0, b""), (3, b""), (0, b"")]
+
+
+class Listening(PaddingPolicy):
+    """Says what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[int, int, int]] = []
+
+    def pad_record(self, record_type: int, length: int, room: int) -> int:
+        self.asked.append((record_type, length, room))
+        return 0
+
+
+def test_a_policy_is_asked_about_a_key_update_as_about_any_record(
+    suite: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "UPDATE_AFTER_RECORDS", 2)
+    policy = Listening()
+    writer = RecordWriter(suite, KEY, policy)
+    flush(writer, bytes(writer.capacity + 5))
+    writer.control(RecordType.CLOSE)
+    full, update = (RecordType.DATA, writer.capacity, 0), (RecordType.KEY_UPDATE, 1, writer.capacity - 1)
+    rest, close = (RecordType.DATA, 5, writer.capacity - 5), (RecordType.CLOSE, 1, writer.capacity - 1)
+    assert policy.asked == [full, rest, update, close, update]
+
+
+@pytest.mark.parametrize("count", range(1, 16))
+def test_a_flush_that_fits_a_batch_is_one(suite: Suite, count: int) -> None:
+    writer = RecordWriter(suite, KEY)
+    assert len([len(batch) for batch in writer.data(memoryview(bytes(count * writer.capacity)))]) == 1
+
+
+def test_a_flush_that_fails_in_its_middle_ends_its_direction() -> None:
+    writer = RecordWriter(Suite.AEGIS_256, KEY)
+    ended: list[bool] = [writer.ended]
+    writer._sealer._number = 2**64 - 2  # type: ignore[attr-defined]
+    with pytest.raises(KeyExhausted):
+        flush(writer, bytes(2 * writer.capacity))
+    assert [*ended, writer.ended] == [False, True]
+    with pytest.raises(LocalProtocolError):
+        writer.control(RecordType.CLOSE)
 
 
 def test_what_a_reader_says_is_true_or_false(suite: Suite) -> None:

@@ -246,16 +246,19 @@ def test_text_of_a_key_that_is_exhausted() -> None:
     assert text_of(seal.seal, buffer, 0, 3, RecordType.DATA) == "2^64 records under one AEGIS-256 key"
 
 
-class Wrong(PaddingPolicy):
+class WrongFlush(PaddingPolicy):
     def pad_flush(self, length: int) -> int:
         return -1
 
+
+class WrongRecord(PaddingPolicy):
     def pad_record(self, record_type: int, length: int, room: int) -> int:
         return -2
 
 
 def test_texts_of_a_padding_policy_that_is_out_of_bounds() -> None:
-    writer = RecordWriter(AEGIS, KEY, Wrong())
-    assert text_of(writer.data, memoryview(b"text")) == "Wrong.pad_flush(4) returned -1: out of bounds"
-    told = f"Wrong.pad_record({RecordType.CLOSE}, 0, 16347) returned -2: out of bounds"
-    assert text_of(writer.control, RecordType.CLOSE) == told
+    writer = RecordWriter(AEGIS, KEY, WrongFlush())
+    assert text_of(writer.data, memoryview(b"text")) == "WrongFlush.pad_flush(4) returned -1: out of bounds"
+    writer.padding = WrongRecord()
+    told = "WrongRecord.pad_record(0, 4, 16343) returned -2: out of bounds"
+    assert text_of(writer.data, memoryview(b"text")) == told

@@ -12,7 +12,7 @@ import trio.testing
 
 import securestream as ss
 
-from .support import matching_configs, record_lengths, secure_pair, tapped_pair
+from .support import in_background, matching_configs, record_lengths, secure_pair, tapped_pair
 from .transports import fill, memory_pair, socket_pair
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ async def test_an_empty_record_goes_out_at_each_tick_and_reaches_no_reader(
         nursery.cancel_scope.cancel()
     assert (near.statistics().records_sent, near.statistics().bytes_sent) == (10, 0)
     assert (far.statistics().records_received, far.statistics().bytes_received) == (10, 0)
-    await near.send_all(b"data")
-    assert await far.receive_some() == b"data"
+    async with in_background(partial(near.send_all, b"data")):
+        assert await far.receive_some() == b"data"
 
 
 async def test_a_tick_before_which_something_was_sent_is_left_out(configs: Configs, autojump_clock: MockClock) -> None:
@@ -138,6 +138,7 @@ async def test_a_sender_never_gets_busy_and_loses_nothing(configs: Configs, auto
     async def receive() -> None:
         async for chunk in far:
             received.extend(chunk)
+        await far.aclose()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(receive)
@@ -147,7 +148,6 @@ async def test_a_sender_never_gets_busy_and_loses_nothing(configs: Configs, auto
                 await near.send_all(bytes([n]) * 1_000)
                 await trio.sleep(0.002)
             inner.cancel_scope.cancel()
-        nursery.start_soon(far.aclose)
         await near.aclose()
     assert received == b"".join(bytes([n]) * 1_000 for n in range(100))
 
