@@ -15,6 +15,7 @@ field is wrong and never what is in it.
 from __future__ import annotations
 
 import difflib
+import hmac
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
@@ -243,7 +244,7 @@ def _check_sense(found: ConnectionString) -> None:
         )
     # Plain base64 doesn't say what it is. These are the mistakes that still show.
     if found.client_key is not None and found.server_key is not None:
-        if bytes(found.server_key) == bytes(found.client_key):
+        if hmac.compare_digest(bytes(found.server_key), bytes(found.client_key)):
             raise AddressError("Server Key and Client Secret Key are the same text; one of them is in the wrong place")
         if found.client_key.public_key == found.server_key:
             raise AddressError("Client Secret Key is the secret key of the server itself; make one for the client")
