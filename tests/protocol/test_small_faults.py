@@ -14,7 +14,14 @@ from securestream.protocol.handshake import ServerHandshake
 from securestream.protocol.keys import PrivateKey, PublicKey, SharedSecret
 from securestream.protocol.messages import Kind, decode_hello_untrusted, encode_alert_frame
 from securestream.protocol.noise import XX, HandshakeState, SymmetricState
-from securestream.protocol.padding import FullRecords, PaddingPolicy
+from securestream.protocol.padding import (
+    MAX_FLUSH_PADDING,
+    BlockPadding,
+    BucketPadding,
+    FullRecords,
+    KeyedPadding,
+    PaddingPolicy,
+)
 from securestream.protocol.records import End, RecordReader, RecordWriter
 from securestream.protocol.suites import FORGED, KeyExhausted, RecordType, Suite, opener, sealer
 
@@ -208,6 +215,30 @@ def test_a_reader_refuses_the_last_number_that_a_nonce_has() -> None:
     assert open_.open(buffer, buffer, 0, 35) != FORGED
     sodium.backend.Aegis256(KEY).encrypt(buffer, 0, buffer, 0, 3, 2**64 - 1)
     assert open_.open(buffer, buffer, 0, 35) == FORGED
+
+
+# --- padding ----------------------------------------------------------------------------------------------
+
+
+def test_a_padding_policy_shows_as_it_is_written() -> None:
+    policies = [FullRecords(), BucketPadding([30, 10]), BlockPadding(MAX_FLUSH_PADDING), Listening()]
+    assert [repr(policy) for policy in policies] == [
+        "FullRecords()",
+        "BucketPadding([10, 30])",
+        "BlockPadding(16777216)",
+        "Listening()",
+    ]
+
+
+@pytest.mark.parametrize("key_size", [16, 64])
+def test_keyed_padding_is_a_keyed_hash_of_the_content(key_size: int) -> None:
+    key, most = bytes(range(key_size)), 2**24 - 1
+    policy = KeyedPadding(key, most)
+    for content in (b"", b"text", bytes(1_000), (1_000).to_bytes(8, "little")):
+        digest = hashlib.blake2b(content, key=key, digest_size=16, person=b"securestream-pad").digest()
+        more = int.from_bytes(digest, "little") % (most + 1)
+        assert policy.pad_content(memoryview(content)) == len(content) + more
+    assert policy.pad_flush(1_000) == 1_000 + more
 
 
 # --- libsodium --------------------------------------------------------------------------------------------

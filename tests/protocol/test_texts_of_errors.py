@@ -14,7 +14,7 @@ from securestream.protocol.handshake import SecretPolicy
 from securestream.protocol.keys import LOW_ORDER, PrivateKey, PublicKey, SharedSecret
 from securestream.protocol.messages import FrameReader, Kind, decode_alert_body_untrusted, decode_hello_untrusted
 from securestream.protocol.noise import XX, CipherState, HandshakeState
-from securestream.protocol.padding import PaddingPolicy
+from securestream.protocol.padding import BlockPadding, BucketPadding, KeyedPadding, PaddingPolicy, RecordPadding
 from securestream.protocol.records import RecordReader, RecordWriter
 from securestream.protocol.suites import RecordType, Suite, sealer
 
@@ -259,6 +259,15 @@ class WrongRecord(PaddingPolicy):
 def test_texts_of_a_padding_policy_that_is_out_of_bounds() -> None:
     writer = RecordWriter(AEGIS, KEY, WrongFlush())
     assert text_of(writer.data, memoryview(b"text")) == "WrongFlush.pad_flush(4) returned -1: out of bounds"
+    assert text_of(writer.control, RecordType.CLOSE) == "WrongFlush.pad_flush(1) returned -1: out of bounds"
     writer.padding = WrongRecord()
     told = "WrongRecord.pad_record(0, 4, 16343) returned -2: out of bounds"
     assert text_of(writer.data, memoryview(b"text")) == told
+
+
+def test_texts_of_what_is_no_padding_policy() -> None:
+    assert text_of(BucketPadding, []) == "buckets are at least one size"
+    assert text_of(BlockPadding, 0) == "a size of padding is 1 to 16,777,216 bytes, not 0"
+    assert text_of(KeyedPadding, bytes(65), 1) == "the key of a padding has 16 to 64 bytes, not 65"
+    told = "RecordPadding takes a callable: (record_type, length, room) -> padding"
+    assert text_of(RecordPadding, None) == told  # type: ignore[arg-type]
