@@ -63,7 +63,7 @@ from .streams.shaping import send_cover_traffic
 from .streams.wrap import wrap_client, wrap_server
 from .trust.address import AddressError
 from .trust.keyfile import KeyFileError, read_key_file, read_secret_file, write_key_file
-from .trust.peers import AuthorizedPeers
+from .trust.peers import AuthorizedClient, AuthorizedPeers, AuthorizedPeersFile, PeersFileError
 
 __version__ = "0.1.0"
 
@@ -75,7 +75,9 @@ __all__ = [
     "Alert",
     "AlertCode",
     "AuthorizationFailed",
+    "AuthorizedClient",
     "AuthorizedPeers",
+    "AuthorizedPeersFile",
     "BadRecord",
     "BadResponse",
     "BadSecret",
@@ -97,6 +99,7 @@ __all__ = [
     "Padme",
     "Peer",
     "PeerAlert",
+    "PeersFileError",
     "PowerOfTwoPadding",
     "PrivateKey",
     "PublicKey",
