@@ -83,10 +83,18 @@ async def bulk(connect: Connect, size: Size) -> float:
     start = time.perf_counter()
     for _ in range(size.count):
         await stream.send_all(data)
-    await stream.receive_some(1)
+    await _answer(stream)
     seconds = time.perf_counter() - start
     await stream.aclose()
     return size.count * size.size / seconds / 1e6
+
+
+async def _answer(stream: trio.abc.Stream) -> int:
+    """What `swallow` answers when it has everything."""
+    answer = b""
+    while len(answer) < 8:
+        answer += await stream.receive_some(8 - len(answer))
+    return int.from_bytes(answer, "little")
 
 
 async def growth(connect: Connect, size: Size) -> float:
@@ -99,11 +107,9 @@ async def growth(connect: Connect, size: Size) -> float:
         if sent <= 2**20:
             before = resident_kib()
     mine = resident_kib() - before
-    theirs = b""
-    while len(theirs) < 8:
-        theirs += await stream.receive_some()
+    theirs = await _answer(stream)
     await stream.aclose()
-    return float(max(mine, int.from_bytes(theirs, "little")))
+    return float(max(mine, theirs))
 
 
 async def burst(connect: Connect, size: Size) -> float:
@@ -134,7 +140,7 @@ async def buffered(connect: Connect, size: Size) -> float:
     async with BufferedWriter(stream) as writer:
         for _ in range(size.count):
             await writer.write(data)
-    await stream.receive_some(1)
+    await _answer(stream)
     seconds = time.perf_counter() - start
     await stream.aclose()
     return size.count * size.size / seconds / 1e6

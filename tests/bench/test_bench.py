@@ -45,6 +45,12 @@ def test_all_contenders_are_measured_and_shown(tmp_path: Path) -> None:
     assert files["chart.png"].read_bytes().startswith(b"\x89PNG")
 
 
+def test_every_contender_passes_bulk_data(tmp_path: Path) -> None:
+    bench("bulk", "--json", str(tmp_path / "figures.json"))
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert {result["contender"] for result in figures["results"]} == set(CONTENDERS)
+
+
 def test_within_a_round_the_contenders_take_turns() -> None:
     assert list(plan(["a"], ["x", "y"], 2)) == [("a", "x"), ("a", "y"), ("a", "x"), ("a", "y")]
 

@@ -217,6 +217,16 @@ def test_a_reader_refuses_the_last_number_that_a_nonce_has() -> None:
     assert open_.open(buffer, buffer, 0, 35) == FORGED
 
 
+def test_no_more_than_a_few_buffers_are_kept_for_later(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
+    spare: dict[int, list[sodium.backend.Buffer]] = {size: [] for size in records._spare}
+    monkeypatch.setattr(records, "_spare", spare)
+    flushes = [RecordWriter(suite, KEY).data(memoryview(b"text")) for _ in range(12)]
+    assert all(len(next(batches)) for batches in flushes)
+    for batches in flushes:
+        assert list(batches) == []
+    assert sorted(map(len, spare.values())) == [0, 8]
+
+
 # --- padding ----------------------------------------------------------------------------------------------
 
 
