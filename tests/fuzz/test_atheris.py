@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..conftest import Tries
 
 ROOT = Path(__file__).parents[2]
-RUNS = {"fuzz-parsers": 20_000, "fuzz-handshake": 5_000, "fuzz-records": 5_000}
+RUNS = {"fuzz-parsers": 5_000, "fuzz-handshake": 3_000, "fuzz-records": 3_000}
 NO_END = 10**9
 
 every_target = pytest.mark.parametrize(

@@ -1,0 +1,40 @@
+"""A file of authorised clients: read, or refused with the number of a line."""
+
+from __future__ import annotations
+
+import re
+
+from securestream.protocol.keys import PrivateKey
+from securestream.trust.peers import PeersFileError, parse_clients
+
+SHOWS = "fuzz-parsers"
+PARSERS = ()
+
+KEY, OTHER = (str(PrivateKey(bytes([n]) * 32).public_key) for n in (1, 2))
+SECRET = PrivateKey(bytes([3]) * 32).to_text()
+
+
+def one_input(data: bytes) -> None:
+    try:
+        clients = parse_clients(data, "file")
+    except PeersFileError as exc:
+        assert re.match(r"file, line \d+: ", str(exc))
+        assert SECRET[10:30] not in str(exc)
+        return
+    for key, client in clients.items():
+        assert client.public_key == key
+        assert (client.name + client.note).isprintable()
+        assert client.until is None or client.until.tzinfo is not None
+
+
+def seeds() -> dict[str, bytes]:
+    texts = {
+        "plain": f"# clients\n{KEY} alice\n{OTHER} bob # here\n",
+        "options": f"{KEY} 'a b' until=2027-06-30 from=10.0.0.0/8,2001:db8::/32 note=\"x y\"\n",
+        "moment": f"\ufeff{KEY} a until=2027-06-30T18:00:00+02:00\n",
+        "secret": f"{SECRET} alice\n",
+        "twice": f"{KEY} a\n{KEY} a\n",
+        "quote": f"{KEY} 'a\n",
+        "empty": "",
+    }
+    return {name: text.encode() for name, text in texts.items()}
