@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from securestream.protocol.keys import PrivateKey
-from securestream.trust.peers import PeersFileError, parse_clients
+from securestream.protocol.keys import PrivateKey, PublicKey
+from securestream.trust.peers import AuthorizedClient, PeersFileError, parse_clients
 
 SHOWS = "fuzz-parsers"
 PARSERS = ()
@@ -15,16 +15,23 @@ SECRET = PrivateKey(bytes([3]) * 32).to_text()
 
 
 def one_input(data: bytes) -> None:
-    try:
-        clients = parse_clients(data, "file")
-    except PeersFileError as exc:
-        assert re.match(r"file, line \d+: ", str(exc))
-        assert SECRET[10:30] not in str(exc)
+    clients = read(data)
+    if isinstance(clients, str):
+        assert re.match(r"file, line \d+: ", clients)
+        assert SECRET[10:30] not in clients
         return
     for key, client in clients.items():
         assert client.public_key == key
         assert (client.name + client.note).isprintable()
         assert client.until is None or client.until.tzinfo is not None
+
+
+def read(data: bytes) -> dict[PublicKey, AuthorizedClient] | str:
+    """The clients, or what a person is told."""
+    try:
+        return parse_clients(data, "file")
+    except PeersFileError as exc:
+        return str(exc)
 
 
 def seeds() -> dict[str, bytes]:

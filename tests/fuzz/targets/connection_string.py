@@ -29,7 +29,7 @@ def seeds() -> dict[str, bytes]:
     start = f"Server=db.example:9222;Server Key={KEY}"
     texts = {
         "seed": f"{start};Database=Orders;Client Secret Key={SECRET}",
-        "files": f'Server=[::1]:1;Shared Secret File=\'a;b\';Client Key="say ""hi""";Timeout=2.5',
+        "files": 'Server=[::1]:1;Shared Secret File=\'a;b\';Client Key="say ""hi""";Timeout=2.5',
         "middlebox": f"{start};Middlebox Key={KEY};TRANSPORT=secure;;",
         "twice": f"{SECRET}={SECRET};{SECRET}={SECRET};{start}",
         "slip": f"{start};Clinet Key=x",
