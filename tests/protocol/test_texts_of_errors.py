@@ -223,6 +223,8 @@ def test_texts_of_records_that_are_refused(suite: Suite) -> None:
     forger, reader = new_forged(suite)
     assert failure_of(reader, flipped(forger.record(RecordType.DATA), 100)) == "a record that does not authenticate"
     assert failure_of(new_forged(suite)[1], b"\3\0") == "a record of 3 bytes"
+    forger, reader = new_forged(suite)
+    assert failure_of(reader, forger.record(RecordType.DATA) + b"\4\0") == "a record of 4 bytes"
 
 
 def test_text_of_a_tag_that_disagrees() -> None:
