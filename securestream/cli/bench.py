@@ -21,13 +21,13 @@ from ..bench.workloads import ALL, MODES
 _EXAMPLES = """\b
 Examples:
   securestream bench                        all but "size", about ten minutes
-  securestream bench bulk --rounds 5
+  securestream bench bulk handshake --rounds 5
   securestream bench handshake --json figures.json --plot figures.png
 """
 
 
 @click.command(epilog=_EXAMPLES)
-@click.argument("mode", type=click.Choice(["all", *MODES]), default="all")
+@click.argument("modes", metavar="[MODE]...", nargs=-1, type=click.Choice(["all", *MODES]))
 @click.option("--rounds", type=click.IntRange(1, 99), default=3, show_default=True, help="How often each is measured.")
 @click.option(
     "--only", metavar="NAME", multiple=True, type=click.Choice(list(CONTENDERS)), help="Leave the others out."
@@ -39,7 +39,7 @@ Examples:
     "--markdown", "markdown_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the table here."
 )
 def bench(
-    mode: str,
+    modes: tuple[str, ...],
     rounds: int,
     only: tuple[str, ...],
     smallest: bool,
@@ -49,13 +49,15 @@ def bench(
 ) -> None:
     """Measures this project beside plain Trio TCP, trio.SSLStream (TLS 1.3, mutual P-256) and PyPI's noiseprotocol.
 
-    "size" streams 1 MB to 10 GB, and looks at speed and memory.
+    MODE is all, bulk, handshake, roundtrip, idle, many or size. "size" streams 1 MB to 10 GB, and looks at speed and
+    memory.
 
     Each figure comes from two fresh processes on loopback. Within a round all take turns, so that a slow moment of the
     machine hits everybody; compare ratios, not figures from different runs.
     """
     _require_extra(plot_file)
-    workloads = list(ALL) if mode == "all" else list(MODES[mode])
+    chosen = [ALL if mode == "all" else MODES[mode] for mode in modes or ["all"]]
+    workloads = list(dict.fromkeys(name for names in chosen for name in names))
     contenders = list(only) or list(CONTENDERS)
     results = _measure(workloads, contenders, rounds, smallest=smallest)
     _show(results)
