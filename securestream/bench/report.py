@@ -53,7 +53,12 @@ COLUMNS = ("", "median", "spread", "of TCP", "of SSLStream")
 
 def markdown(results: Sequence[Result], machine: dict[str, str], rounds: int) -> str:
     """The docs' page."""
-    lines = [f"Measured on {_today()}, medians of {rounds} rounds, contenders in turn within each round.", ""]
+    lines = [
+        "# Beside others",
+        "",
+        f"Measured on {_today()}, medians of {rounds} rounds, contenders in turn within each round.",
+        "",
+    ]
     lines += [f"* {name}: {value}" for name, value in machine.items()]
     title = None
     for group, cells in rows(results):

@@ -88,9 +88,17 @@ def _sampled(workload: str, contender: str, seconds: float) -> tuple[float, dict
         return float(cost.stdout), shares(samples.read_text())
 
 
+_HEAD = """\
+# Where the time goes
+
+Made by `python -m securestream.bench.split`: both sides of a connection in one process, CPU time only, so that waiting for the
+other side is not in it. "libsodium" has the encryption and X25519, and PyNaCl's call; BLAKE2b counts as our Python.
+"""
+
+
 def table(workloads: list[str], seconds: float) -> str:
-    """The docs' table."""
-    lines = [f"| | cost | {' | '.join(PARTS)} |", "|---|---:|" + "---:|" * len(PARTS)]
+    """The docs' page."""
+    lines = [_HEAD, f"| | cost | {' | '.join(PARTS)} |", "|---|---:|" + "---:|" * len(PARTS)]
     for workload in workloads:
         for contender in OURS:
             cost, parts = _sampled(workload, contender, seconds)

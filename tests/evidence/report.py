@@ -33,7 +33,12 @@ def overall(evidence: Mapping[str, Evidence]) -> str:
 def as_markdown(evidence: Mapping[str, Evidence], effort: str) -> str:
     """The docs' table: no names of tests, which the JSON has."""
     facts = ", ".join(f"{package} {number}" for package, number in versions().items())
-    lines = [f"Made by `python -m tests.evidence --effort {effort}` on {_today()}: {facts}.", ""]
+    lines = [
+        "# What was tried",
+        "",
+        f"Made by `python -m tests.evidence --effort {effort}` on {_today()}: {facts}.",
+        "",
+    ]
     lines += ["| Property | Result | Tests | Tried | Seeds | Found |", "|---|---|---:|---:|---|---|"]
     for found in evidence.values():
         seeds, figures = ", ".join(dict.fromkeys(found.seeds)), "; ".join(found.found)
