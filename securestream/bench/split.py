@@ -91,8 +91,9 @@ def _sampled(workload: str, contender: str, seconds: float) -> tuple[float, dict
 _HEAD = """\
 # Where the time goes
 
-Made by `python -m securestream.bench.split`: both sides of a connection in one process, CPU time only, so that waiting for the
-other side is not in it. "libsodium" has the encryption and X25519, and PyNaCl's call; BLAKE2b counts as our Python.
+Made by `python -m securestream.bench.split`: both sides of a connection in one process, CPU time only, so that waiting
+for the other side is not in it. "libsodium" has the encryption and X25519, and PyNaCl's call; BLAKE2b counts as our
+Python.
 """
 
 
