@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 # --- the table --------------------------------------------------------------------------------------
 
 
-class State(enum.Enum):
+class State(enum.IntEnum):  # a number is looked up in the table without calling Python
     """How far a handshake has come, on either side."""
 
     START = enum.auto()
@@ -49,18 +49,14 @@ class State(enum.Enum):
     FINISHED = enum.auto()
     FAILED = enum.auto()
 
-    __hash__ = object.__hash__  # members are singletons; enum's own goes through Python
 
-
-class Step(enum.Enum):
+class Step(enum.IntEnum):
     """What happens: a message written by one side and read by the other, or a failure."""
 
     HELLO = enum.auto()
     CHALLENGE = enum.auto()
     RESPONSE = enum.auto()
     FAIL = enum.auto()
-
-    __hash__ = object.__hash__
 
 
 TRANSITIONS: dict[tuple[State, Step], State] = {

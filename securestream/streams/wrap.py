@@ -82,9 +82,9 @@ class Place:
     __slots__ = ("_scope", "_taken_away", "address", "since", "waits")
 
     def __init__(self, transport: trio.abc.Stream) -> None:
-        self.address = address_of(transport)
-        self.since = trio.current_time()
-        self.waits = True
+        self.address: str = address_of(transport)
+        self.since: float = trio.current_time()
+        self.waits: bool = True
         self._taken_away = False
         self._scope: trio.CancelScope | None = None
 
