@@ -152,9 +152,11 @@ class KeyedPadding(PaddingPolicy):
     """
 
     def __init__(self, key: bytes, most: int) -> None:
+        if not isinstance(key, bytes):
+            raise TypeError(f"the key of a padding is bytes, not {type(key).__name__}")
         if not 16 <= len(key) <= 64:
             raise ValueError(f"the key of a padding has 16 to 64 bytes, not {len(key)}")
-        self._key = bytes(key)
+        self._key = key
         self.most: int = _checked_size(most)
 
     def pad_content(self, content: memoryview) -> int:

@@ -141,7 +141,7 @@ class _Connections(Generic[T_Stream]):
             self._refusals -= 1
 
     async def _shake_hands(self, transport: T_Stream) -> SecureStream[T_Stream] | None:
-        place = Place(transport)
+        place = Place(transport, self._config.handshake_timeout)
         address = place.address
         self._pending[place] = None
         try:

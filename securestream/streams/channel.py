@@ -141,15 +141,17 @@ class SocketChannel:
             raise trio.ClosedResourceError("interrupted by another task")
 
     async def wait_writable(self) -> None:
-        if self._socket.fileno() < 0:
+        await trio.lowlevel.wait_writable(self._descriptor())
+
+    def _descriptor(self) -> int:
+        """Asked for each time: it may have been closed meanwhile, and its number be another's."""
+        if (descriptor := self._socket.fileno()) < 0:
             raise trio.ClosedResourceError(_CLOSED)
-        await trio.lowlevel.wait_writable(self._socket.fileno())
+        return descriptor
 
     async def receive(self, max_bytes: int) -> bytes:
         while True:
-            if (descriptor := self._socket.fileno()) < 0:
-                raise trio.ClosedResourceError(_CLOSED)
-            await trio.lowlevel.wait_readable(descriptor)
+            await trio.lowlevel.wait_readable(self._descriptor())
             try:
                 data = os.read(self._socket.fileno(), max_bytes)
             except BlockingIOError:
@@ -162,11 +164,8 @@ class SocketChannel:
     async def receive_into(self, reader: RecordReader) -> int:
         """Feeds the reader with what comes, or with the transport's end; gives the number of bytes."""
         while True:
-            if (descriptor := self._socket.fileno()) < 0:
-                raise trio.ClosedResourceError(_CLOSED)
-            await trio.lowlevel.wait_readable(descriptor)
+            await trio.lowlevel.wait_readable(self._descriptor())
             try:
-                # Asked again: it may have been closed meanwhile, and its number be another's.
                 size = os.readv(self._socket.fileno(), (reader.space(),))
             except BlockingIOError:
                 continue
@@ -235,4 +234,5 @@ def address_of(stream: trio.abc.Stream) -> str:
         return ""
     if isinstance(name, tuple) and isinstance(name[0], str):
         return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
-    return printable(name) if isinstance(name, str) else ""  # a path that the peer chose
+    # A path that the peer chose: it must not pass for an IP address and port.
+    return f"unix:{printable(name)}" if name and isinstance(name, str) else ""

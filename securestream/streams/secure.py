@@ -240,17 +240,20 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
 
     async def _send(self, seal: Callable[[T], Iterable[bytes | memoryview]], what: T) -> None:
         """Seals and sends, in turn with alerts and other business of the stream."""
-        if self._sending is not Half.OPEN or self._failure is not None:
+        if not self._may_send():
             self._check(self._sending)
         await trio.lowlevel.checkpoint_if_cancelled()
         if not self._send_turns.take_if_free():
             await self._send_turns.take()
         try:
-            if self._sending is not Half.OPEN or self._failure is not None:
+            if not self._may_send():
                 self._check(self._sending)
             await self._transmit(seal(what))
         finally:
             self._send_turns.give()
+
+    def _may_send(self) -> bool:
+        return self._sending is Half.OPEN and self._failure is None
 
     def _control(self, record_type: RecordType) -> list[bytes]:
         wire = self._writer.control(record_type)
@@ -650,13 +653,10 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
 
     # --- traffic that says nothing (`shaping.py`)
 
-    def _may_send_cover(self) -> bool:
-        return self._sending is Half.OPEN and self._failure is None
-
     async def _send_cover(self) -> None:
         """An empty record, unless somebody is sending or it would have to wait. What goes wrong, the program's
         own calls will tell."""
-        if not self._may_send_cover() or self._channel.would_block() or not self._send_turns.take_if_free():
+        if not self._may_send() or self._channel.would_block() or not self._send_turns.take_if_free():
             return
         try:
             await self._transmit([self._writer.control(RecordType.DATA)])

@@ -25,10 +25,10 @@ async def send_cover_traffic(stream: SecureStream[trio.abc.Stream], interval: fl
     reaches no reader. It notices no dead peer: what waits for one needs a deadline of its own.
 
     Returns when this direction has ended: by `send_eof()`, `aclose()`, an alert or a broken connection. Raises
-    `ValueError` for an interval that isn't more than 0 s.
+    `ValueError` for an interval that isn't more than 0 s, and what the padding policy's failure is.
     """
     due, sent = trio.current_time(), stream.statistics().records_sent
-    while stream._may_send_cover():
+    while stream._may_send():
         seconds = interval() if callable(interval) else interval
         if not 0 < seconds < math.inf:
             raise ValueError(f"an interval is more than 0 s, not {seconds}")

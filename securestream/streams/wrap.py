@@ -68,7 +68,7 @@ async def wrap_server(transport: T_Stream, config: ServerConfig) -> SecureStream
     `BadSecret`, `UnknownServerKey`, `UnsupportedVersion`, `NoCommonSuite`, `BadResponse`, `HandshakeTimeout`,
     `HandshakeTruncated`, `AuthorizationFailed` when `config.authorize` itself fails.
     """
-    return await shake_hands(transport, config, Place(transport))
+    return await shake_hands(transport, config, Place(transport, config.handshake_timeout))
 
 
 class Place:
@@ -79,25 +79,25 @@ class Place:
     `waits`     whether the server waits for the client, and not the client for `authorize`
     """
 
-    __slots__ = ("_scope", "_taken_away", "address", "since", "waits")
+    __slots__ = ("_scope", "_taken_away", "_timeout", "address", "since", "waits")
 
-    def __init__(self, transport: trio.abc.Stream) -> None:
+    def __init__(self, transport: trio.abc.Stream, timeout: float) -> None:
         self.address: str = address_of(transport)
         self.since: float = trio.current_time()
         self.waits: bool = True
         self._taken_away = False
-        self._scope: trio.CancelScope | None = None
+        self._timeout = timeout
+        self._scope = trio.CancelScope(relative_deadline=timeout)
 
     def take_away(self) -> None:
         """Another client needs it: this one is told "busy" and let go."""
         self._taken_away = True
-        if self._scope is not None:
-            self._scope.cancel()
+        self._scope.cancel()
 
     @contextlib.contextmanager
-    def held(self, timeout: float) -> Iterator[None]:
+    def held(self) -> Iterator[None]:
         """While its handshake runs. Raises `_Refused` where it is taken away or held too long."""
-        with trio.CancelScope(relative_deadline=timeout) as self._scope:
+        with self._scope:
             yield
             return
         if self._taken_away:
@@ -106,7 +106,7 @@ class Place:
             )
         raise _Refused(
             Alert(AlertCode.HANDSHAKE_TIMEOUT),
-            HandshakeTimeout(f"the client took more than {timeout:g} s for the handshake"),
+            HandshakeTimeout(f"the client took more than {self._timeout:g} s for the handshake"),
         )
 
 
@@ -290,7 +290,7 @@ class _ServerSide:
 
     async def _run_in_time(self) -> tuple[Peer, RecordWriter, RecordReader]:
         try:
-            with self._place.held(self._config.handshake_timeout):
+            with self._place.held():
                 return await self._steps()
         except RemoteProtocolError as exc:
             raise _Refused(Alert(exc.alert_code), handshake_error(exc)) from exc
@@ -368,6 +368,7 @@ def _authorization_failed(exc: BaseException, peer: Peer) -> tuple[Alert, Handsh
 async def refuse_client(transport: trio.abc.Stream, config: ServerConfig, code: AlertCode, reason: str) -> NoReturn:
     """Tells a client that there is no room for it, and closes. Raises `ServerBusy`, `HandshakeTruncated`."""
     try:
-        await _ServerSide(transport, config, Place(transport)).turn_away(code, ServerBusy(reason))
+        place = Place(transport, config.handshake_timeout)
+        await _ServerSide(transport, config, place).turn_away(code, ServerBusy(reason))
     finally:
         await trio.aclose_forcefully(transport)

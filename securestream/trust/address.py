@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, TypeVar
 from ..protocol.keys import PrivateKey, PublicKey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 T = TypeVar("T")
 
@@ -89,7 +89,7 @@ class ConnectionString:
 
 
 def parse_connection_string(text: str) -> ConnectionString:
-    """Raises `AddressError`."""
+    """Raises `AddressError`, and `TypeError` for what is no text."""
     given, application = _sorted_fields(text)
     if given.get(_plain("Transport"), "secure").lower() != "secure" or _plain("Server Key Hash") in given:
         raise AddressError("Transport=tls and Server Key Hash are not supported by this version")
@@ -143,53 +143,46 @@ def _sorted_fields(text: str) -> tuple[dict[str, str], dict[str, str]]:
     return given, application
 
 
-def _fields(text: str) -> list[tuple[str, str]]:
+def _fields(text: str) -> Iterator[tuple[str, str]]:
+    """Names and values, as they are written. What is left of the string is cut off at its next mark each time."""
+    if not isinstance(text, str):
+        raise TypeError(f"a connection string is text, not {type(text).__name__}")
     if len(text) > MAX_LENGTH:
         raise AddressError(f"a connection string has at most {MAX_LENGTH:,} characters")
-    found: list[tuple[str, str]] = []
-    at = 0
-    while at < len(text):
-        end = text.find("=", at)
-        stop = text.find(";", at)
-        if 0 <= stop < end or end < 0:
-            stop = len(text) if stop < 0 else stop
-            if text[at:stop].strip():
-                raise AddressError(f"field {len(found) + 1}: a name and a value, with = in between")
-            at = stop + 1
+    number = 1
+    while text:
+        before, _, after = text.partition(";")
+        if "=" not in before:
+            if before.strip():
+                raise AddressError(f"field {number}: a name and a value, with = in between")
+            text = after
             continue
-        name = text[at:end].strip()
-        if not name or not name.isprintable():
-            raise AddressError(f"field {len(found) + 1}: a value without a name")
-        value, at = _value(text, end + 1, name)
-        found.append((name, value))
-    return found
+        name, _, text = text.partition("=")
+        if not name.strip() or not name.strip().isprintable():
+            raise AddressError(f"field {number}: a value without a name")
+        value, text = _value(text.lstrip(), name.strip())
+        yield name.strip(), value
+        number += 1
 
 
-def _value(text: str, at: int, name: str) -> tuple[str, int]:
-    """The value that begins at `at`, and where the next field does."""
-    while at < len(text) and text[at].isspace():
-        at += 1
-    quote = text[at : at + 1]
-    if quote not in ("'", '"') or not quote:
-        end = text.find(";", at)
-        end = len(text) if end < 0 else end
-        return text[at:end].strip(), end + 1
-    parts, at = [], at + 1
+def _value(text: str, name: str) -> tuple[str, str]:
+    """The value that `text` begins with, and what comes after it and its semicolon."""
+    if text[:1] not in ("'", '"'):
+        value, _, rest = text.partition(";")
+        return value.strip(), rest
+    quote, value, text = text[0], "", text[1:]
     while True:
-        end = text.find(quote, at)
-        if end < 0:
+        part, closing, text = text.partition(quote)
+        if not closing:
             raise AddressError(f"{_shown(name)}: the closing {quote} is missing")
-        parts.append(text[at:end])
-        at = end + 1
-        if text[at : at + 1] != quote:
+        value += part
+        if not text.startswith(quote):
             break
-        parts.append(quote)
-        at += 1
-    rest = text.find(";", at)
-    rest = len(text) if rest < 0 else rest
-    if text[at:rest].strip():
+        value, text = value + quote, text[1:]
+    gap, _, rest = text.partition(";")
+    if gap.strip():
         raise AddressError(f"{_shown(name)}: something follows the closing {quote}")
-    return "".join(parts), rest + 1
+    return value, rest
 
 
 def _quoted(value: str) -> str:
