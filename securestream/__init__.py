@@ -31,6 +31,7 @@ from .protocol.padding import (
     RecordPadding,
     TorCells,
 )
+from .protocol.padding_text import parse_padding
 from .protocol.suites import Suite
 from .service.address import Address, connect, parse_address
 from .service.client import open_secure_tcp_stream
@@ -123,6 +124,7 @@ __all__ = [
     "connect",
     "open_secure_tcp_stream",
     "parse_address",
+    "parse_padding",
     "read_key_file",
     "read_secret_file",
     "secure_handler",
