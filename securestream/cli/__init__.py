@@ -9,6 +9,8 @@ demo_parts.py   what a client does in each part, and what has to come of it
 demo_screen.py  how it looks
 demo_server.py  the second process
 bench.py        bench
+lab.py          lab: the group; each of its commands is a lab_*.py, and lab_screen.py is how they look
+lazy.py         groups that import a command when it is asked for
 common.py       what they share: arguments, errors, signals
 stdio.py        standard input and output, as bytes
 """

@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import signal
-from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import click
 
 from .. import __version__
 from .common import complain, main_cause, reason
+from .lazy import LazyGroup
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-# Each command's module. Its function has the command's name, with _ for -.
-_COMMANDS = {
-    "keygen": "keys",
-    "pubkey": "keys",
-    "echo": "echo",
-    "connect": "connect",
-    "demo": "demo",
-    "demo-server": "demo_server",
-    "bench": "bench",
-}
+    from collections.abc import Mapping, Sequence
 
 _EXAMPLES = """\b
 Examples:
@@ -35,18 +24,17 @@ Examples:
 """
 
 
-class _App(click.Group):
-    """Imports a command when it is asked for."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
-            return None
-        module = import_module(f".{_COMMANDS[cmd_name]}", __package__)
-        command = getattr(module, cmd_name.replace("-", "_"))
-        return command if isinstance(command, click.Command) else None
+class _App(LazyGroup):
+    modules: ClassVar[Mapping[str, str]] = {
+        "keygen": "keys",
+        "pubkey": "keys",
+        "echo": "echo",
+        "connect": "connect",
+        "demo": "demo",
+        "demo-server": "demo_server",
+        "bench": "bench",
+        "lab": "lab",
+    }
 
 
 def run(args: Sequence[str]) -> int:

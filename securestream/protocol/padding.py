@@ -133,13 +133,17 @@ class Padme(PaddingPolicy):
 
 class RandomPadding(PaddingPolicy):
     """0 to `most` bytes more, afresh each time. Whoever sees the same content sent again and again learns its size
-    all the same: the smallest length he sees comes near it. `KeyedPadding` gives nothing to average."""
+    all the same: the smallest length he sees comes near it. `KeyedPadding` gives nothing to average.
 
-    def __init__(self, most: int) -> None:
+    `randbelow(n)` gives a number of 0 to n - 1. Another than the default is for experiments that are to be repeated.
+    """
+
+    def __init__(self, most: int, *, randbelow: Callable[[int], int] = secrets.randbelow) -> None:
         self.most: int = _checked_size(most)
+        self._randbelow = randbelow
 
     def pad_flush(self, length: int) -> int:
-        return length + secrets.randbelow(self.most + 1)
+        return length + self._randbelow(self.most + 1)
 
     def __repr__(self) -> str:
         return f"RandomPadding({self.most})"
@@ -203,6 +207,11 @@ def padded_length(policy: PaddingPolicy, content: memoryview) -> int:
     return _checked_length(policy, len(content), policy.pad_content(content))
 
 
+def padded_size(policy: PaddingPolicy, length: int) -> int:
+    """What `policy` makes of a flush of `length` bytes of which it sees no more than that. Raises `ValueError`."""
+    return _checked_length(policy, length, policy.pad_flush(length))
+
+
 def record_padding(policy: PaddingPolicy, record_type: int, length: int, room: int) -> int:
     """What `policy` adds to one record. Raises `ValueError`."""
     padding = policy.pad_record(record_type, length, room)
@@ -215,8 +224,7 @@ def record_padding(policy: PaddingPolicy, record_type: int, length: int, room: i
 def control_padding(policy: PaddingPolicy, record_type: int, length: int, room: int) -> int:
     """What `policy` adds to a record of `length` bytes that is a flush of its own. Raises `ValueError`."""
     least = max(length, 1)
-    padded = _checked_length(policy, least, policy.pad_flush(least))
-    flush = min(padded - length, room)
+    flush = min(padded_size(policy, least) - length, room)
     return flush + record_padding(policy, record_type, length + flush, room - flush)
 
 

@@ -91,6 +91,14 @@ def _give_buffer(buffer: sodium.backend.Buffer) -> None:
 # --- writing ----------------------------------------------------------------------------------------
 
 
+def padded_records(policy: PaddingPolicy, length: int, capacity: int) -> Iterator[int]:
+    """The records of a flush that was padded to `length` bytes: what each holds, content and padding, at most
+    `capacity`. Raises `ValueError` when the policy misbehaves."""
+    for start in range(0, length, capacity):
+        laid = min(capacity, length - start)
+        yield laid + record_padding(policy, RecordType.DATA, laid, capacity - laid)
+
+
 class RecordWriter:
     """Seals one direction.
 
@@ -205,13 +213,11 @@ class RecordWriter:
         return plan
 
     def _padded(self, content: memoryview) -> list[tuple[int, int]]:
-        total, length = padded_length(self._padding, content), len(content)
-        plan = []
-        for start in range(0, total, self.capacity):
-            laid = min(self.capacity, total - start)
-            genuine = max(0, min(laid, length - start))
-            more = record_padding(self._padding, RecordType.DATA, laid, self.capacity - laid)
-            plan.append((genuine, laid - genuine + more))
+        plan, left = [], len(content)
+        for size in padded_records(self._padding, padded_length(self._padding, content), self.capacity):
+            genuine = min(size, left)
+            plan.append((genuine, size - genuine))
+            left -= genuine
         return plan
 
     def _padding_of_updates(self, records: int) -> int:

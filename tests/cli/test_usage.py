@@ -45,7 +45,7 @@ async def test_the_module_runs_the_command() -> None:
 def test_help_names_every_command_but_the_hidden_one() -> None:
     result = CliRunner().invoke(app.securestream, ["--help"], prog_name="securestream")
     assert result.exit_code == 0
-    assert re.findall(r"^  ([a-z][a-z-]+)  +\w", result.output, re.MULTILINE) == [*COMMANDS, "bench"]
+    assert re.findall(r"^  ([a-z][a-z-]+)  +\w", result.output, re.MULTILINE) == [*COMMANDS, "bench", "lab"]
 
 
 def test_without_a_command_it_is_wrong_usage_and_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,44 @@
+"""`securestream lab corpora`: what there is to measure on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ..lab.corpora import CORPORA, CorpusMissing
+from ..lab.results import Experiment
+from .lab_screen import json_option, print_provenance, progress, seed_option, this_command, write_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ..lab.corpora import Corpus
+
+_EXAMPLES = """\b
+Examples:
+  securestream lab corpora
+  securestream lab corpora --json corpora.json
+"""
+
+
+@click.command(epilog=_EXAMPLES)
+@seed_option
+@json_option
+def corpora(seed: int, json_file: Path | None) -> None:
+    """Lists what there is to measure on, and where it comes from."""
+    found: list[Corpus] = []
+    missing: list[str] = []
+    with progress(len(CORPORA)) as step:
+        for name, source in CORPORA.items():
+            try:
+                found.append(source.load(seed))
+            except CorpusMissing as exc:
+                missing.append(f"{name}: {exc}")
+            step(name)
+    for corpus in found:
+        print_provenance(corpus.provenance)
+    for line in missing:
+        click.echo(f"not here: {line}")
+    experiment = Experiment("corpora", this_command(), seed, tuple(corpus.provenance for corpus in found), ())
+    write_json(experiment, json_file)
