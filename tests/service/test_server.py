@@ -202,7 +202,7 @@ async def test_a_unix_socket_is_served(unix_listener: trio.SocketListener, confi
             nursery.cancel_scope.cancel()
 
 
-async def test_the_address_of_a_unix_socket_is_its_path_and_shown_escaped(
+async def test_the_address_of_a_unix_socket_is_no_ip_address_whatever_path_it_has_chosen(
     unix_listener: trio.SocketListener, tmp_path: Path
 ) -> None:
     client, server = matching_configs()
@@ -211,7 +211,7 @@ async def test_the_address_of_a_unix_socket_is_its_path_and_shown_escaped(
     async def authorize(peer: ss.Peer) -> None:
         asked.append(peer.address)
 
-    for name in ("client", "a\nforged line"):
+    for name in ("client", "a\nforged line", "10.0.0.1:22"):
         with trio.fail_after(PATIENCE):
             socket = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
             await socket.bind(os.fspath(tmp_path / name))
@@ -219,7 +219,8 @@ async def test_the_address_of_a_unix_socket_is_its_path_and_shown_escaped(
             transports = (trio.SocketStream(socket), await unix_listener.accept())
             for stream in await secure_stream_pair(transports, (client, replace(server, authorize=authorize))):
                 await trio.aclose_forcefully(stream)
-    assert asked == [str(tmp_path / "client"), str(tmp_path / r"a\nforged line")]
+    paths = ("client", r"a\nforged line", "10.0.0.1:22")
+    assert asked == [f"unix:{tmp_path / path}" for path in paths]
 
 
 async def test_several_listeners_are_served_at_once(autojump_clock: MockClock) -> None:
