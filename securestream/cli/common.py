@@ -11,9 +11,13 @@ import trio
 
 from ..protocol.alerts import AlertCode, printable
 from ..protocol.keys import PublicKey
+from ..service.address import Address as ServerAddress
+from ..service.address import parse_address
 from ..streams.errors import HandshakeRefused, HandshakeTimeout, HandshakeTruncated, StreamError, TruncatedStream
 from ..streams.secure import leaves
+from ..trust.address import AddressError
 from ..trust.keyfile import KeyFileError
+from ..trust.peers import PeersFileError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -55,14 +59,28 @@ def public_key(text: str) -> PublicKey:
         raise click.BadParameter(str(exc)) from None
 
 
-def load(read: Callable[[str], T], path: str) -> T:
-    """What `read` finds in the file. Raises `BadFile`."""
+def load(read: Callable[[str], T], name: str) -> T:
+    """What `read` makes of a file's name, or of a connection string that names files. Raises `BadFile`."""
     try:
-        return read(path)
-    except KeyFileError as exc:
+        return read(name)
+    except (AddressError, KeyFileError, PeersFileError) as exc:
         raise BadFile(str(exc)) from None
     except OSError as exc:
         raise BadFile(reason(exc)) from None
+
+
+def server_in(text: str) -> ServerAddress:
+    """Where a connection string from the command line leads, its files read; a secret in it gets a warning.
+
+    Raises `BadFile`, also for a string that can't be used.
+    """
+    found = load(parse_address, text)
+    if found.string is not None and found.string.client_key is not None:
+        complain(
+            "warning: every user of this machine can read the secret key in this command line; "
+            "put it into a file, and Client Key=FILE in its place"
+        )
+    return found
 
 
 # --- errors -----------------------------------------------------------------------------------------
@@ -92,7 +110,7 @@ def main_cause(exc: BaseException) -> BaseException:
     return min(leaves(exc), key=lambda leaf: isinstance(leaf, foreseen))
 
 
-_SECRET = re.compile(r"(ss-(?:secret|shared):)[^\s']{8,}")
+_SECRET = re.compile(r"""(?i)(ss-(?:secret|shared):|client\s*secret\s*key\s*=\s*["']?)[^\s"';]{8,}""")
 
 
 def complain(message: str) -> None:

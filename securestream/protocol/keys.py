@@ -209,7 +209,7 @@ class SharedSecret(_Secret):
         """From `to_text()`'s form, or plain base64. Raises `ValueError`."""
         if text.strip().startswith(_SECRET_PREFIX):
             raise ValueError("this is a private key where a shared secret belongs")
-        raw = _from_base64(text.strip().removeprefix(_SHARED_PREFIX))
+        raw = from_base64(text.strip().removeprefix(_SHARED_PREFIX))
         if raw is None:
             raise ValueError("not a shared secret: not base64")
         return cls(raw)
@@ -230,7 +230,7 @@ class SharedSecret(_Secret):
 def _decode_base64(text: str, what: str) -> bytes:
     """44 characters of base64, exactly as `b64encode` writes them. Raises `ValueError` with no part of `text`."""
     text = text.strip()
-    raw = _from_base64(text)
+    raw = from_base64(text)
     if raw is None:
         raise ValueError(f"not {what}: it is 44 characters of base64")
     if len(raw) != KEY_SIZE or base64.b64encode(raw).decode() != text:
@@ -238,7 +238,7 @@ def _decode_base64(text: str, what: str) -> bytes:
     return raw
 
 
-def _from_base64(text: str) -> bytes | None:
+def from_base64(text: str) -> bytes | None:
     """None where it isn't. Python's own errors repeat the text, and would go along in an exception's context."""
     try:
         return base64.b64decode(text, validate=True)

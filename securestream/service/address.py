@@ -9,7 +9,7 @@ import trio
 
 from ..streams.config import ClientConfig
 from ..streams.errors import HandshakeTimeout
-from ..trust.address import ConnectionString, parse_connection_string
+from ..trust.address import AddressError, ConnectionString, Transport, parse_connection_string
 from ..trust.keyfile import read_key_file, read_secret_file
 from .client import open_secure_tcp_stream
 
@@ -26,6 +26,7 @@ class Address:
     `host`, `port`, `config`   what `open_secure_tcp_stream` takes
     `timeout`                  seconds for connecting and the handshake together
     `fields`                   what the connection string holds for the application, `Database` for one
+    `string`                   the connection string that it was made from; None for one that was made by hand
     """
 
     host: str
@@ -33,6 +34,17 @@ class Address:
     config: ClientConfig
     timeout: float = DEFAULT_TIMEOUT
     fields: dict[str, str] = field(default_factory=dict)
+    string: ConnectionString | None = None
+
+    def to_text(self, *, with_secrets: bool = False) -> str:
+        """The connection string again, which `parse_address` takes. It names the files that were read, and leaves out
+        a `Client Secret Key` unless it is asked for it.
+
+        Raises `ValueError` for an address that was not made by `parse_address`: files can't be told from keys.
+        """
+        if self.string is None:
+            raise ValueError("only what parse_address made can be written as a connection string again")
+        return self.string.to_text(with_secrets=with_secrets)
 
 
 def parse_address(text: str) -> Address:
@@ -42,8 +54,10 @@ def parse_address(text: str) -> Address:
     `ValueError`), and `OSError` for a file that can't be read. None of them repeats a secret.
     """
     found = parse_connection_string(text)
+    if found.transport is Transport.TLS:
+        raise AddressError("Transport: this version has no TLS; give the Server Key in place of Server Key Hash")
     timeout = DEFAULT_TIMEOUT if found.timeout is None else found.timeout
-    return Address(found.host, found.port, _config(found, timeout), timeout, found.fields)
+    return Address(found.host, found.port, _config(found, timeout), timeout, found.fields, found)
 
 
 def _config(found: ConnectionString, timeout: float) -> ClientConfig:

@@ -1,6 +1,9 @@
 """Connection strings: all that a client needs, in one line of a configuration file.
 
-    Server=northwind.database.local:9222;Database=Orders;Server Key=<base64>;Client Key=client.key
+    Server=northwind.database.local:9222;Database=Orders;Server Key=<base64>;Client Secret Key=<base64>
+    Server=northwind.database.local:9222;Database=Orders;Server Key Hash=<base64>;Client Key=client.key
+
+The second is the one for TLS. In both:
 
     string = field *( ";" field )         empty fields mean nothing
     field  = name "=" value               the first "=" ends the name
@@ -14,12 +17,15 @@ field is wrong and never what is in it.
 
 from __future__ import annotations
 
+import base64
 import difflib
+import enum
 import hmac
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import TYPE_CHECKING, TypeVar
 
-from ..protocol.keys import PrivateKey, PublicKey
+from ..protocol.keys import PrivateKey, PublicKey, from_base64
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,6 +34,7 @@ T = TypeVar("T")
 
 MAX_LENGTH = 65_536
 MAX_SECONDS = 86_400.0
+HASH_SIZE = 32
 
 NAMES: tuple[str, ...] = (
     "Server",
@@ -46,12 +53,21 @@ class AddressError(ValueError):
     """A connection string that can't be used. Names the field, never its value."""
 
 
+class Transport(enum.Enum):
+    """What a connection goes over. `Server Key Hash` asks for TLS, also without `Transport=tls`."""
+
+    SECURE = "secure"
+    TLS = "tls"
+
+
 @dataclass(frozen=True)
 class ConnectionString:
     """A connection string's fields, checked. What it doesn't give is None, `""` or empty.
 
     `host`, `port`          where the server is
+    `transport`             this protocol, or TLS
     `server_key`            whose answer is taken
+    `server_key_hash`       with TLS: SHA-256 of the server's key, 32 bytes
     `client_key`            the client's own key, given in the string
     `client_key_file`       or the file that holds it
     `middlebox_key`         the router's
@@ -59,12 +75,14 @@ class ConnectionString:
     `timeout`               seconds for connecting and the handshake together
     `fields`                the application's, by their names as they were written
 
-    Its secret doesn't show in `repr()`; `to_text()` is the string again.
+    Its secret doesn't show in `repr()` and `str()`; `to_text()` is the string again.
     """
 
     host: str
     port: int
+    transport: Transport = Transport.SECURE
     server_key: PublicKey | None = None
+    server_key_hash: bytes | None = None
     client_key: PrivateKey | None = field(default=None, repr=False)
     client_key_file: str = ""
     middlebox_key: PublicKey | None = None
@@ -72,18 +90,28 @@ class ConnectionString:
     timeout: float | None = None
     fields: dict[str, str] = field(default_factory=dict)
 
-    def to_text(self) -> str:
-        """A connection string that gives the same fields. It holds the secret key where there is one."""
+    def to_text(self, *, with_secrets: bool = False) -> str:
+        """A connection string that gives the same fields. It leaves out a `Client Secret Key` unless asked for it."""
+        secret = "" if self.client_key is None or not with_secrets else self.client_key.to_text()
+        return self._joined({"Client Secret Key": secret})
+
+    def __str__(self) -> str:
+        """For people: as `to_text()`, and with `(hidden)` where a secret is."""
+        return self._joined({"Client Secret Key": "" if self.client_key is None else "(hidden)"})
+
+    def _joined(self, secrets: dict[str, str]) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         known = {
             "Server": f"{host}:{self.port}",
             **self.fields,
+            "Transport": "" if self.transport is Transport.SECURE else self.transport.value,
             "Server Key": "" if self.server_key is None else str(self.server_key),
-            "Client Secret Key": "" if self.client_key is None else self.client_key.to_text(),
+            "Server Key Hash": "" if self.server_key_hash is None else base64.b64encode(self.server_key_hash).decode(),
+            **secrets,
             "Client Key": self.client_key_file,
             "Middlebox Key": "" if self.middlebox_key is None else str(self.middlebox_key),
             "Shared Secret File": self.shared_secret_file,
-            "Timeout": "" if self.timeout is None else f"{self.timeout:g}",
+            "Timeout": "" if self.timeout is None else _decimal(self.timeout),
         }
         return ";".join(f"{name}={_quoted(value)}" for name, value in known.items() if value or name in self.fields)
 
@@ -91,13 +119,13 @@ class ConnectionString:
 def parse_connection_string(text: str) -> ConnectionString:
     """Raises `AddressError`, and `TypeError` for what is no text."""
     given, application = _sorted_fields(text)
-    if given.get(_plain("Transport"), "secure").lower() != "secure" or _plain("Server Key Hash") in given:
-        raise AddressError("Transport=tls and Server Key Hash are not supported by this version")
     host, port = parse_server(given.get(_plain("Server"), ""))
     found = ConnectionString(
         host=host,
         port=port,
+        transport=_parsed(given, "Transport", _transport) or _usual_transport(given),
         server_key=_parsed(given, "Server Key", PublicKey.from_text),
+        server_key_hash=_parsed(given, "Server Key Hash", _hash),
         client_key=_parsed(given, "Client Secret Key", PrivateKey.from_text),
         client_key_file=_file(given, "Client Key"),
         middlebox_key=_parsed(given, "Middlebox Key", PublicKey.from_text),
@@ -228,10 +256,35 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _decimal(seconds: float) -> str:
+    """Without an exponent, and exact."""
+    return format(Decimal(repr(seconds)), "f").removesuffix(".0")
+
+
+def _transport(text: str) -> Transport:
+    try:
+        return Transport(text.lower())
+    except ValueError:
+        raise ValueError("secure, which goes without saying, or tls") from None
+
+
+def _usual_transport(given: dict[str, str]) -> Transport:
+    return Transport.TLS if _plain("Server Key Hash") in given else Transport.SECURE
+
+
+def _hash(text: str) -> bytes:
+    raw = from_base64(text)
+    if raw is None or len(raw) != HASH_SIZE:
+        raise ValueError("the SHA-256 of the server's key, 44 characters of base64")
+    return raw
+
+
 def _check_sense(found: ConnectionString) -> None:
     if found.client_key is not None and found.client_key_file:
         raise AddressError("Client Key and Client Secret Key: give one of them")
-    if found.server_key is None and not found.shared_secret_file:
+    if found.server_key_hash is not None and found.transport is not Transport.TLS:
+        raise AddressError("Server Key Hash is for Transport=tls; without TLS give the Server Key")
+    if found.server_key is None and found.server_key_hash is None and not found.shared_secret_file:
         raise AddressError(
             "Server Key is missing: without it, or a Shared Secret File, anyone could stand in the middle"
         )

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 import securestream as ss
 from securestream.cli import app, connect, main
 from securestream.cli.app import run
-from securestream.cli.common import Address, address, complain, main_cause
+from securestream.cli.common import Address, BadFile, address, complain, main_cause, server_in
 
 from .support import Keys, cli
 
@@ -182,6 +182,42 @@ def test_a_secret_on_the_command_line_is_not_repeated(arguments: list[str], caps
     out, err = capsys.readouterr()
     assert out == ""
     assert SECRET[14:40] not in err
+
+
+def test_a_connection_string_on_the_command_line_is_read_and_a_secret_in_it_gets_a_warning(
+    keys: Keys, capsys: pytest.CaptureFixture[str]
+) -> None:
+    string = f"Server=h:1;Server Key={PUBLIC};"
+    assert server_in(f"{string}Client Key={keys.client_file}").config.key == keys.client
+    assert capsys.readouterr().err == ""
+    assert server_in(f"{string}Client Secret Key={keys.client.to_text()}").config.key == keys.client
+    assert capsys.readouterr().err == (
+        "securestream: warning: every user of this machine can read the secret key in this command line; "
+        "put it into a file, and Client Key=FILE in its place\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("string", "message"),
+    [
+        ("h:1", "field 1: a name and a value, with = in between"),
+        (f"Server=h:1;Server Key={PUBLIC};Client Key=/nowhere/a", "/nowhere/a: No such file or directory"),
+        (f"Server=h:1;Server Key={PUBLIC};Client Key=/dev/null", "/dev/null: no private key in it"),
+    ],
+)
+def test_a_connection_string_that_can_not_be_used_is_one_line(string: str, message: str) -> None:
+    with pytest.raises(BadFile) as caught:
+        server_in(string)
+    assert caught.value.message.startswith(message)
+
+
+@pytest.mark.parametrize("quote", ["", "'", '"'])
+def test_a_secret_in_a_connection_string_is_not_repeated(quote: str, capsys: pytest.CaptureFixture[str]) -> None:
+    plain = SECRET.removeprefix("ss-secret:")
+    complain(f"what is ClientSecret KEY = {quote}{plain}{quote};Database=Orders?")
+    assert capsys.readouterr().err == (
+        f"securestream: what is ClientSecret KEY = {quote}(hidden){quote};Database=Orders?\n"
+    )
 
 
 async def test_a_mistake_is_as_short_in_a_process_of_its_own() -> None:

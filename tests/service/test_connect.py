@@ -49,6 +49,21 @@ async def test_what_it_says_can_be_looked_at_first(tmp_path: Path) -> None:
     assert (address.timeout, address.config.handshake_timeout) == (3, 3)
 
 
+async def test_an_address_is_written_as_text_again_and_shows_its_secret_only_when_asked_to(tmp_path: Path) -> None:
+    own = private_file(tmp_path / "own", CLIENT.to_text())
+    for client in (f"Client Key={own}", f"Client Secret Key={CLIENT.to_text()}"):
+        address = ss.parse_address(f"Server=[::1]:9222;Database=Orders;Server Key={SERVER.public_key};{client}")
+        again = ss.parse_address(address.to_text(with_secrets=True))
+        assert (again.string, again.config.key) == (address.string, CLIENT)
+        assert CLIENT.to_text() not in address.to_text() + repr(address)
+
+
+async def test_an_address_made_by_hand_is_no_connection_string() -> None:
+    address = ss.Address("h", 1, ss.ClientConfig(server_key=SERVER.public_key))
+    with pytest.raises(ValueError, match="only what parse_address made"):
+        address.to_text()
+
+
 async def test_a_file_that_is_missing_or_open_to_others_is_an_error_that_names_it(tmp_path: Path) -> None:
     start = f"Server=h:1;Server Key={SERVER.public_key}"
     with pytest.raises(FileNotFoundError, match="nowhere"):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import securestream as ss
-from securestream.trust.address import NAMES, ConnectionString, parse_connection_string
+from securestream.trust.address import NAMES, ConnectionString, Transport, parse_connection_string
 
 from ..protocol.support import PROPERTY
 
@@ -17,6 +19,8 @@ SERVER, CLIENT, ROUTER = (ss.PrivateKey(bytes([n]) * 32) for n in (1, 2, 3))
 SERVER_KEY, ROUTER_KEY = str(SERVER.public_key), str(ROUTER.public_key)
 PLAIN_SECRET = CLIENT.to_text().removeprefix("ss-secret:")
 SEED = f"Server=northwind.database.local:9222;Database=Orders;Server Key={SERVER_KEY};Client Secret Key={PLAIN_SECRET}"
+HASH = base64.b64encode(bytes(32)).decode()
+SEED_TLS = f"Server=northwind.database.local:9222;Database=Orders;Server Key Hash={HASH};Client Key=client.key"
 MINIMAL = f"Server=host:1;Server Key={SERVER_KEY}"
 
 
@@ -89,13 +93,34 @@ def test_what_is_written_out_is_read_back_the_same(
         timeout=timeout,
         fields=fields,
     )
-    assert parse_connection_string(written.to_text()) == written
+    assert parse_connection_string(written.to_text(with_secrets=True)) == written
 
 
-def test_it_does_not_show_its_secret() -> None:
+def test_it_shows_its_secret_only_when_asked_to_by_name() -> None:
     found = parse_connection_string(SEED)
-    assert PLAIN_SECRET not in repr(found)
-    assert PLAIN_SECRET in found.to_text()
+    assert PLAIN_SECRET in found.to_text(with_secrets=True)
+    for text in (repr(found), str(found), f"{found}", found.to_text()):
+        assert PLAIN_SECRET not in text
+    assert str(found).endswith(";Client Secret Key=(hidden)")
+    assert parse_connection_string(found.to_text()) == replace(found, client_key=None)
+
+
+@pytest.mark.parametrize("seconds", ["0.00001", "0.1", "1234.5678", "86400"])
+def test_a_timeout_is_written_as_exactly_as_it_was_read(seconds: str) -> None:
+    assert f"Timeout={seconds}" in parse_connection_string(f"{MINIMAL};Timeout={seconds}").to_text()
+
+
+def test_the_seeds_other_form_asks_for_tls() -> None:
+    found = parse_connection_string(SEED_TLS)
+    assert (found.transport, found.server_key_hash, found.client_key_file) == (Transport.TLS, bytes(32), "client.key")
+    assert parse_connection_string(found.to_text()) == found
+    assert parse_connection_string(f"{MINIMAL};Transport=TLS").transport is Transport.TLS
+
+
+@pytest.mark.parametrize("text", [f"{MINIMAL};Transport=tls", SEED_TLS])
+def test_tls_is_refused_as_long_as_there_is_none(text: str) -> None:
+    with pytest.raises(ss.AddressError, match="this version has no TLS"):
+        ss.parse_address(text)
 
 
 WRONG = {
@@ -138,8 +163,14 @@ WRONG = {
     f"{MINIMAL};Timeout=-1": "Timeout: seconds, more than none and at most 86,400",
     f"{MINIMAL};Timeout=nan": "Timeout: seconds, more than none and at most 86,400",
     f"{MINIMAL};Timeout=1e9": "Timeout: seconds, more than none and at most 86,400",
-    f"{MINIMAL};Transport=tls": "Transport=tls and Server Key Hash are not supported by this version",
-    f"{MINIMAL};Server Key Hash=x": "Transport=tls and Server Key Hash are not supported by this version",
+    f"{MINIMAL};Transport=udp": "Transport: secure, which goes without saying, or tls",
+    f"{MINIMAL};Server Key Hash=x": "Server Key Hash: the SHA-256 of the server's key, 44 characters of base64",
+    f"{MINIMAL};Server Key Hash={HASH};Transport=secure": (
+        "Server Key Hash is for Transport=tls; without TLS give the Server Key"
+    ),
+    "Server=host:1;Transport=tls": (
+        "Server Key is missing: without it, or a Shared Secret File, anyone could stand in the middle"
+    ),
     "x" * 65_537: "a connection string has at most 65,536 characters",
 }
 

@@ -21,8 +21,8 @@ def one_input(data: bytes) -> None:
         assert SECRET[10:30] not in told
         assert told.isprintable()
         return
-    assert parse_connection_string(found.to_text()) == found
-    assert found.server_key is not None or found.shared_secret_file
+    assert parse_connection_string(found.to_text(with_secrets=True)) == found
+    assert found.server_key is not None or found.server_key_hash is not None or found.shared_secret_file
 
 
 def seeds() -> dict[str, bytes]:
@@ -30,6 +30,7 @@ def seeds() -> dict[str, bytes]:
     texts = {
         "seed": f"{start};Database=Orders;Client Secret Key={SECRET}",
         "files": 'Server=[::1]:1;Shared Secret File=\'a;b\';Client Key="say ""hi""";Timeout=2.5',
+        "tls": f"Server=h:1;Server Key Hash={KEY};Timeout=0.00001;Note=",
         "middlebox": f"{start};Middlebox Key={KEY};TRANSPORT=secure;;",
         "twice": f"{SECRET}={SECRET};{SECRET}={SECRET};{start}",
         "slip": f"{start};Clinet Key=x",
