@@ -11,6 +11,7 @@ import trio
 
 from ..protocol.alerts import AlertCode, printable
 from ..protocol.keys import PublicKey
+from ..protocol.padding_text import parse_padding
 from ..service.address import Address as ServerAddress
 from ..service.address import parse_address
 from ..streams.errors import HandshakeRefused, HandshakeTimeout, HandshakeTruncated, StreamError, TruncatedStream
@@ -21,6 +22,8 @@ from ..trust.peers import PeersFileError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from ..protocol.padding import PaddingPolicy
 
 T = TypeVar("T")
 
@@ -55,6 +58,17 @@ def public_key(text: str) -> PublicKey:
     """44 characters of base64. For click: raises `click.BadParameter`, and does not repeat what was given."""
     try:
         return PublicKey.from_text(text)
+    except ValueError as exc:
+        raise click.BadParameter(str(exc)) from None
+
+
+PADDING_HELP = "Pads what is sent: padme, block:512, ..."
+
+
+def padding(text: str) -> PaddingPolicy:
+    """The name of a padding policy. For click: raises `click.BadParameter`."""
+    try:
+        return parse_padding(text)
     except ValueError as exc:
         raise click.BadParameter(str(exc)) from None
 

@@ -13,12 +13,12 @@ from ..streams.errors import StreamFailure
 from ..trust.keyfile import read_key_file
 from ..trust.peers import AuthorizedPeers
 from .common import Address, load, public_key, run
-from .echo import log_to_stderr, serve_while
+from .serving import log_to_stderr, serve_while
 from .stdio import STDIN, read_some
 
 if TYPE_CHECKING:
     from ..protocol.keys import PublicKey
-    from .echo import Stream
+    from .serving import Stream
 
 # The first line of what a client sends says what it wants.
 ECHO = b"echo\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -66,6 +67,29 @@ async def test_each_allowed_client_may_connect(keys: Keys) -> None:
             config = ss.ClientConfig(key=key, server_key=keys.server.public_key)
             async with await ss.open_secure_tcp_stream("127.0.0.1", port, config):
                 pass
+
+
+async def connected_at_last(port: int, keys: Keys) -> ss.SecureStream[trio.SocketStream]:
+    """A file that was written to a moment ago may not be whole, and is read at a later client's turn."""
+    while True:
+        with contextlib.suppress(ss.HandshakeRefused):
+            return await ss.open_secure_tcp_stream("127.0.0.1", port, keys.config())
+
+
+async def test_a_file_of_clients_says_who_may_connect_and_is_read_again(tmp_path: Path, keys: Keys) -> None:
+    clients = tmp_path / "clients"
+    clients.touch(0o600)
+    options = ["--key", str(keys.server_file), "--listen", "127.0.0.1:0", "--clients", str(clients)]
+    async with running("echo", *options, "--padding", "block:512") as server:
+        port = int((await read_line(server)).split()[2].rpartition(":")[2])
+        with pytest.raises(ss.HandshakeRefused):
+            await ss.open_secure_tcp_stream("127.0.0.1", port, keys.config())
+        clients.write_text(f"{keys.client_public} alice\n")
+        async with await connected_at_last(port, keys) as stream:
+            before = stream.statistics().wire_bytes_received
+            await stream.send_all(b"hello")
+            assert await stream.receive_some() == b"hello"
+            assert stream.statistics().wire_bytes_received - before > 512
 
 
 async def test_refusals_are_logged_in_one_line_each(keys: Keys) -> None:

@@ -89,7 +89,8 @@ NOT_STDIN = "standard input is what is sent: put the secret into a file"
 NOT_A_KEY = "not a public key: it is 44 characters of base64"
 SEE_CONNECT = " (see: securestream connect --help)"
 SEE_ECHO = " (see: securestream echo --help)"
-WHO = "say who may connect: --allow PUBKEY for each client, or --allow-anyone"
+EXCLUDE = "--allow, --clients and --allow-anyone exclude each other"
+WHO = "say who may connect: --allow PUBKEY for each client, --clients FILE, or --allow-anyone"
 
 
 @pytest.mark.parametrize(
@@ -134,7 +135,15 @@ WHO = "say who may connect: --allow PUBKEY for each client, or --allow-anyone"
         ([*ECHO, "127.0.0.1:0"], f"{WHO}{SEE_ECHO}", 2),
         (
             [*ECHO, "127.0.0.1:0", "--allow-anyone", "--allow", PUBLIC],
-            f"--allow and --allow-anyone exclude each other{SEE_ECHO}",
+            f"{EXCLUDE}{SEE_ECHO}",
+            2,
+        ),
+        ([*ECHO, "127.0.0.1:0", "--clients", "a", "--allow", PUBLIC], f"{EXCLUDE}{SEE_ECHO}", 2),
+        ([*ECHO, "127.0.0.1:0", "--clients", "/nowhere/a"], "/nowhere/a: No such file or directory", 2),
+        ([*ECHO, "127.0.0.1:0", "--clients", "{key}"], "{key}, line 3: this is a secret where a public key belongs", 2),
+        (
+            [*ECHO, "127.0.0.1:0", "--allow-anyone", "--padding", "zeros"],
+            "Invalid value for '--padding': a padding is one of: none, full, ",
             2,
         ),
         ([*ECHO, ":0", "--allow-anyone"], f"Invalid value for '--listen': {NOT_AN_ADDRESS}{SEE_ECHO}", 2),
