@@ -24,9 +24,9 @@ from securestream.trust.keyfile import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-KEY = ss.PrivateKey.generate()
+KEY = ss.PrivateKey(bytes(range(32)))  # fixed, for it is in the names of tests
 TEXT = KEY.to_text()
-SHARED = ss.SharedSecret.generate()
+SHARED = ss.SharedSecret(bytes(range(32)))
 
 
 def private_file(folder: Path, content: str | bytes) -> Path:
