@@ -35,6 +35,7 @@ from .protocol.padding_text import parse_padding
 from .protocol.suites import Suite
 from .service.address import Address, connect, parse_address
 from .service.client import open_secure_tcp_stream
+from .service.drain import Drain, drain_on
 from .service.server import secure_handler, serve_secure_listeners, serve_secure_tcp
 from .streams.buffered import BufferedWriter
 from .streams.config import ANYONE, ClientConfig, Limits, Peer, ServerConfig
@@ -86,6 +87,7 @@ __all__ = [
     "BucketPadding",
     "BufferedWriter",
     "ClientConfig",
+    "Drain",
     "FullRecords",
     "HandshakeError",
     "HandshakeRefused",
@@ -122,6 +124,7 @@ __all__ = [
     "UnknownServerKey",
     "UnsupportedVersion",
     "connect",
+    "drain_on",
     "open_secure_tcp_stream",
     "parse_address",
     "parse_padding",

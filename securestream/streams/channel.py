@@ -72,6 +72,10 @@ class StreamChannel:
             reader.feed_eof()
         return len(data)
 
+    def has_input(self) -> bool:
+        """Whether there surely is something to receive."""
+        return False  # who knows
+
     def can_send_now(self) -> bool:
         """Whether a record can go out without anybody reading at the other end."""
         return False  # who knows
@@ -118,7 +122,9 @@ class SocketChannel:
         try:
             while sent < size:
                 try:
-                    sent += os.write(self._socket.fileno(), memoryview(data)[sent:] if sent else data)
+                    written = os.write(self._socket.fileno(), memoryview(data)[sent:] if sent else data)
+                    sent += written
+                    self.bytes_sent += written  # as it goes: who watches sees whether the peer takes anything
                 except BlockingIOError:
                     await self._wait_for_room()
             self.unsent = b""
@@ -127,8 +133,6 @@ class SocketChannel:
             if isinstance(exc, OSError):
                 raise _stream_error(exc) from exc
             raise
-        finally:
-            self.bytes_sent += sent
 
     async def send(self, data: bytes | memoryview) -> None:
         """Sends, with a checkpoint always."""
@@ -178,12 +182,19 @@ class SocketChannel:
                 reader.feed_eof()
             return size
 
+    def has_input(self) -> bool:
+        """Whether there surely is something to receive."""
+        return self._is_ready(select.POLLIN)
+
     def can_send_now(self) -> bool:
         """Whether a record can go out without anybody reading at the other end."""
+        return self._is_ready(select.POLLOUT)
+
+    def _is_ready(self, direction: int) -> bool:
         if self._socket.fileno() < 0:
             return False
         poll = select.poll()
-        poll.register(self._socket.fileno(), select.POLLOUT)
+        poll.register(self._socket.fileno(), direction)
         return bool(poll.poll(0))
 
     def would_block(self) -> bool:

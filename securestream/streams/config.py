@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, final
@@ -67,21 +68,35 @@ ANYONE: Final = _Anyone()
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What one server takes at once.
+    """What one server takes at once, and for how long.
 
-    `pending_handshakes`  connections whose handshake is not done
-    `connections`         all connections together
+    `pending_handshakes`      connections whose handshake is not done
+    `connections`             all connections together
+    `connections_per_source`  of one IPv4 address, or of one IPv6 network of 64 bits: whoever has one address there
+                              has all of them. Without effect unless set, as many clients may share an address;
+                              connections without an IP address, over Unix sockets say, are not counted
+    `idle_timeout`            seconds that a connection may do nothing but wait for its client, while nothing of the
+                              program's goes either way; then alert 16 "idle timeout". Noticed up to an eighth later
+    `lifetime`                seconds after its handshake that a connection ends, whatever it does, with alert 14
+                              "shutting down", so that its client connects again
 
-    What comes beyond takes the place of the pending client that has kept the server waiting for longest (0.1 s at
-    least); where there is none, it is answered with alert 10 "busy".
+    What comes beyond the first two takes the place of the pending client that has kept the server waiting for longest
+    (0.1 s at least); where there is none, and beyond the third, it is answered with alert 10 "busy".
+
+    Raises `ValueError`.
     """
 
     pending_handshakes: int = 4_096
     connections: int = 65_536
+    connections_per_source: int = 65_536
+    idle_timeout: float = math.inf
+    lifetime: float = math.inf
 
     def __post_init__(self) -> None:
-        if self.pending_handshakes < 1 or self.connections < 1:
+        if min(self.pending_handshakes, self.connections, self.connections_per_source) < 1:
             raise ValueError("limits are at least 1")
+        if not self.idle_timeout > 0 or not self.lifetime > 0:
+            raise ValueError("idle_timeout and lifetime are seconds, more than none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +163,9 @@ class ServerConfig:
     `suites`, `padding`  as for clients
     `handshake_timeout`  seconds from accept to verdict, `authorize` included, default 5
     `close_timeout`      seconds that closing may take, default 1; 0 cuts the stream off
-    `limits`             how many at once
+    `limits`             how many at once, and for how long
+    `keep_alive`         seconds of sending nothing after which a server sends an empty record, so that nothing on the
+                         way forgets the connection; default never. A client's is `send_cover_traffic`
 
     Raises `ValueError` and `TypeError`.
     """
@@ -163,6 +180,7 @@ class ServerConfig:
     handshake_timeout: float = 5.0
     close_timeout: float = 1.0
     limits: Limits = field(default_factory=Limits)
+    keep_alive: float = math.inf
 
     def __post_init__(self) -> None:
         _check_type("key", self.key, PrivateKey)
@@ -175,6 +193,8 @@ class ServerConfig:
         if self.require_secret and not self.secrets:
             raise ValueError("require_secret without secrets would refuse everybody")
         _check_type("limits", self.limits, Limits)
+        if not self.keep_alive > 0:
+            raise ValueError("keep_alive is seconds, more than none")
         _check_common(self)
 
     @property

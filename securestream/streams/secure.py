@@ -665,6 +665,22 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
         finally:
             self._send_turns.give()
 
+    # --- what a server looks at (`service/connection.py`)
+
+    def _waits(self) -> bool:
+        """Whether a call of the program's waits for the peer: to send something, or to take something."""
+        return self._receive_turns.taken or self._send_turns.taken
+
+    def _is_idle(self) -> bool:
+        """Whether it waits for the peer to begin something: nothing has come, nothing is being sent."""
+        waits = self._receive_turns.taken and not self._send_turns.taken
+        return waits and self._receiving is self._sending is Half.OPEN and not self._channel.has_input()
+
+    def _progress(self) -> tuple[int, int, int]:
+        """Other than before, if anything of the program's has gone either way meanwhile."""
+        going = self._channel.bytes_sent if self._send_turns.taken else 0
+        return self._writer.content_bytes, self._reader.content_bytes, going
+
     # --- the handshake's last step (`wrap.py`)
 
     async def _wait_for_verdict(self) -> None:

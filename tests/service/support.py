@@ -52,11 +52,16 @@ class Server:
 
 @asynccontextmanager
 async def serving(
-    handler: Handler, config: ss.ServerConfig, handler_nursery: trio.Nursery | None = None
+    handler: Handler,
+    config: ss.ServerConfig,
+    handler_nursery: trio.Nursery | None = None,
+    drain: ss.Drain | None = None,
 ) -> AsyncIterator[Server]:
     """Serves meanwhile."""
     listener = MemoryListener()
-    serve = partial(ss.serve_secure_listeners, handler, [listener], config, handler_nursery=handler_nursery)
+    serve = partial(
+        ss.serve_secure_listeners, handler, [listener], config, handler_nursery=handler_nursery, drain=drain
+    )
     async with trio.open_nursery() as nursery:
         assert await nursery.start(serve) == [listener]
         yield Server(listener, nursery)
