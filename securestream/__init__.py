@@ -64,7 +64,7 @@ from .streams.secure import SecureStream, StreamStatistics
 from .streams.shaping import send_cover_traffic
 from .streams.wrap import wrap_client, wrap_server
 from .trust.address import AddressError
-from .trust.keyfile import KeyFileError, read_key_file, read_secret_file, write_key_file
+from .trust.keyfile import KeyFileError, read_key_file, read_passphrase_file, read_secret_file, write_key_file
 from .trust.peers import AuthorizedClient, AuthorizedPeers, AuthorizedPeersFile, PeersFileError
 
 __version__ = "0.1.0"
@@ -129,6 +129,7 @@ __all__ = [
     "parse_address",
     "parse_padding",
     "read_key_file",
+    "read_passphrase_file",
     "read_secret_file",
     "secure_handler",
     "send_cover_traffic",

@@ -12,8 +12,6 @@ import trio
 from ..protocol.alerts import AlertCode, printable
 from ..protocol.keys import PublicKey
 from ..protocol.padding_text import parse_padding
-from ..service.address import Address as ServerAddress
-from ..service.address import parse_address
 from ..streams.errors import HandshakeRefused, HandshakeTimeout, HandshakeTruncated, StreamError, TruncatedStream
 from ..streams.secure import leaves
 from ..trust.address import AddressError
@@ -83,20 +81,6 @@ def load(read: Callable[[str], T], name: str) -> T:
         raise BadFile(reason(exc)) from None
 
 
-def server_in(text: str) -> ServerAddress:
-    """Where a connection string from the command line leads, its files read; a secret in it gets a warning.
-
-    Raises `BadFile`, also for a string that can't be used.
-    """
-    found = load(parse_address, text)
-    if found.string is not None and found.string.client_key is not None:
-        complain(
-            "warning: every user of this machine can read the secret key in this command line; "
-            "put it into a file, and Client Key=FILE in its place"
-        )
-    return found
-
-
 # --- errors -----------------------------------------------------------------------------------------
 
 
@@ -137,7 +121,7 @@ def complain(message: str) -> None:
 def reason(exc: OSError) -> str:
     """An `OSError` in words: its file, and what the system said."""
     text = exc.strerror or str(exc)
-    return text if exc.filename is None else f"{exc.filename}: {text}"
+    return text if exc.filename is None else f"{exc.filename or repr('')}: {text}"
 
 
 def explain(exc: StreamError, *, has_key: bool = True) -> str:

@@ -14,19 +14,19 @@ from ..service.client import open_secure_tcp_stream
 from ..streams.config import ClientConfig
 from ..streams.errors import HandshakeError, PeerAlert, StreamError
 from ..streams.secure import leaves
-from ..trust.keyfile import STANDARD_INPUT, read_key_file, read_secret_file
+from ..trust.keyfile import STANDARD_INPUT
 from .common import (
     Address,
     AlertReceived,
     Failure,
     address,
     explain,
-    load,
     main_cause,
     public_key,
     reason,
     run,
 )
+from .secrets import key_option, load_key, load_secret, passphrase_option
 from .stdio import STDIN, STDOUT, read_some, write_all
 
 if TYPE_CHECKING:
@@ -59,23 +59,26 @@ Exit status:
 @click.command(epilog=_EXAMPLES)
 @click.argument("where", metavar="HOST:PORT", type=address)
 @click.option("--server-key", required=True, metavar="PUBKEY", type=public_key, help="The server's public key.")
-@click.option("--key", metavar="FILE", help="This client's private key. Without: a fresh one, for once.")
+@key_option(help="This client's private key. Without: a fresh one, for once.")
 @click.option("--secret-file", metavar="FILE", help="The shared secret, for servers that demand one.")
-def connect(where: Address, server_key: PublicKey, key: str | None, secret_file: str | None) -> int:
+@passphrase_option
+def connect(
+    where: Address, server_key: PublicKey, key: str | None, secret_file: str | None, passphrase_file: str | None
+) -> int:
     """Connects a terminal or a pipe to a server.
 
     Standard input is sent, and what comes goes to standard output. The end of standard input ends that direction
     only; the answer may still go on. Secrets are read from files: a command line can be seen by every user of the
     machine.
     """
-    if STANDARD_INPUT in (key, secret_file):
+    if STANDARD_INPUT in (key, secret_file, passphrase_file):
         raise click.UsageError(
             "standard input is what is sent: put the secret into a file", click.get_current_context()
         )
     config = ClientConfig(
         server_key=server_key,
-        key=load(read_key_file, key) if key is not None else None,
-        secret=load(read_secret_file, secret_file) if secret_file is not None else None,
+        key=load_key(key, passphrase_file) if key is not None else None,
+        secret=load_secret(secret_file, passphrase_file) if secret_file is not None else None,
     )
     return run(lambda: _converse(where, config))
 

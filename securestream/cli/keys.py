@@ -9,8 +9,9 @@ import sys
 import click
 
 from ..protocol.keys import PrivateKey
-from ..trust.keyfile import STANDARD_INPUT, key_file_text, read_key_file, write_key_file
-from .common import Failure, complain, load, reason
+from ..trust.keyfile import STANDARD_INPUT, key_file_text, write_key_file
+from .common import Failure, complain, reason
+from .secrets import load_key, new_passphrase, passphrase_option
 from .stdio import STDOUT
 
 _KEYGEN_EXAMPLES = """\b
@@ -20,23 +21,28 @@ Examples:
 \b
   $ securestream keygen | ssh db.example 'umask 077; cat > server.key'
   Public key: aOa7jA2s0LKBIrYmqyEtFWXXXtVHMxNiXlxXDXmWx1s=
+\b
+  $ securestream keygen --passphrase -o server.key
 """
 
 
 @click.command(epilog=_KEYGEN_EXAMPLES)
 @click.option("-o", "--output", metavar="FILE", help="A new file for the private key. One that exists is left alone.")
-def keygen(output: str | None) -> None:
+@click.option("--passphrase", is_flag=True, help="Lock the key with a passphrase, which is asked for twice.")
+@click.option("--passphrase-file", metavar="FILE", help="Lock the key with the first line of this file.")
+def keygen(output: str | None, passphrase: bool, passphrase_file: str | None) -> None:
     """Makes a key pair.
 
     With -o the private key goes to a new file that only its owner can read, and the public key to standard output.
     Without, the text of such a file goes to standard output. Keep the file; give the public key to the other side.
     """
+    locked_with = new_passphrase(passphrase_file) if passphrase or passphrase_file is not None else None
     key = PrivateKey.generate()
     if output is None:
-        _print_key(key)
+        _print_key(key, locked_with)
         return
     try:
-        write_key_file(output, key)
+        write_key_file(output, key, passphrase=locked_with)
     except FileExistsError:
         raise Failure(f"{output} exists and is left as it is: choose another name, or remove it first") from None
     except OSError as exc:
@@ -44,11 +50,11 @@ def keygen(output: str | None) -> None:
     click.echo(key.public_key)
 
 
-def _print_key(key: PrivateKey) -> None:
+def _print_key(key: PrivateKey, passphrase: str | bytes | None) -> None:
     if sys.stdout is not None and not sys.stdout.isatty():
         _warn_of_readers()
         click.echo(f"Public key: {key.public_key}", err=True)
-    click.echo(key_file_text(key), nl=False)
+    click.echo(key_file_text(key, passphrase=passphrase), nl=False)
 
 
 def _warn_of_readers() -> None:
@@ -69,9 +75,10 @@ Examples:
 
 @click.command(epilog=_PUBKEY_EXAMPLES)
 @click.argument("file", default=STANDARD_INPUT, metavar="[FILE|-]")
-def pubkey(file: str) -> None:
+@passphrase_option
+def pubkey(file: str, passphrase_file: str | None) -> None:
     """Prints the public key of a private key.
 
     FILE is what keygen has written; - or nothing is standard input.
     """
-    click.echo(load(read_key_file, file).public_key)
+    click.echo(load_key(file, passphrase_file).public_key)

@@ -14,9 +14,9 @@ from ..protocol.codes import AlertCode
 from ..service.server import serve_secure_listeners
 from ..streams.config import ANYONE, ServerConfig
 from ..streams.errors import StreamFailure
-from ..trust.keyfile import read_key_file, read_secret_file
 from ..trust.peers import AuthorizedPeers, AuthorizedPeersFile
 from .common import PADDING_HELP, Address, Failure, address, ending_signals, load, padding, public_key, reason
+from .secrets import KEY_VARIABLE, load_key, load_secret, passphrase_option
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -44,13 +44,21 @@ class Serving(TypedDict):
     clients: str | None
     allow_anyone: bool
     secret_file: str | None
+    passphrase_file: str | None
     padding: PaddingPolicy
 
 
 def serving_options(command: click.Command) -> click.Command:
     """Gives a command `--listen`, and the options of `Serving`, before its own."""
     command.params[:0] = [
-        click.Option(["--key"], required=True, metavar="FILE", help="The server's private key; - is standard input."),
+        click.Option(
+            ["--key"],
+            required=True,
+            metavar="FILE",
+            envvar=KEY_VARIABLE,
+            show_envvar=True,
+            help="The server's private key; - is standard input.",
+        ),
         click.Option(
             ["--listen"], required=True, metavar="HOST:PORT", type=address, help="Port 0: the system chooses."
         ),
@@ -62,15 +70,16 @@ def serving_options(command: click.Command) -> click.Command:
         click.Option(["--secret-file"], metavar="FILE", help="Clients have to know the shared secret in this file."),
         click.Option(["--padding"], metavar="NAME", type=padding, default="none", help=PADDING_HELP),
     ]
-    return command
+    return passphrase_option(command)
 
 
 def server_config(given: Serving) -> ServerConfig:
     """Raises `BadFile`, and `click.UsageError` unless it is said in one way who may connect."""
     authorize = _authorize(given)
-    secrets = [load(read_secret_file, given["secret_file"])] if given["secret_file"] is not None else []
+    secret_file, passphrase_file = given["secret_file"], given["passphrase_file"]
+    secrets = [load_secret(secret_file, passphrase_file)] if secret_file is not None else []
     return ServerConfig(
-        key=load(read_key_file, given["key"]),
+        key=load_key(given["key"], passphrase_file),
         authorize=authorize,
         secrets=secrets,
         require_secret=bool(secrets),

@@ -15,6 +15,7 @@ from .client import open_secure_tcp_stream
 
 if TYPE_CHECKING:
     from ..streams.secure import SecureStream
+    from ..trust.passphrase import Passphrase
 
 DEFAULT_TIMEOUT = 30.0
 
@@ -47,8 +48,10 @@ class Address:
         return self.string.to_text(with_secrets=with_secrets)
 
 
-def parse_address(text: str) -> Address:
+def parse_address(text: str, *, passphrase: Passphrase | None = None) -> Address:
     """What a connection string says, with the files that it names read (see the guide, "Connection strings").
+
+    `passphrase` opens them where they are locked (see `read_key_file`).
 
     Raises `AddressError` for a string that can't be used, `KeyFileError` for a file that can't be used (both are
     `ValueError`), and `OSError` for a file that can't be read. None of them repeats a secret.
@@ -57,15 +60,16 @@ def parse_address(text: str) -> Address:
     if found.transport is Transport.TLS:
         raise AddressError("Transport: this version has no TLS; give the Server Key in place of Server Key Hash")
     timeout = DEFAULT_TIMEOUT if found.timeout is None else found.timeout
-    return Address(found.host, found.port, _config(found, timeout), timeout, found.fields, found)
+    return Address(found.host, found.port, _config(found, timeout, passphrase), timeout, found.fields, found)
 
 
-def _config(found: ConnectionString, timeout: float) -> ClientConfig:
+def _config(found: ConnectionString, timeout: float, passphrase: Passphrase | None) -> ClientConfig:
+    key_file, secret_file = found.client_key_file, found.shared_secret_file
     return ClientConfig(
-        key=read_key_file(found.client_key_file) if found.client_key_file else found.client_key,
+        key=read_key_file(key_file, passphrase=passphrase) if key_file else found.client_key,
         server_key=found.server_key,
         middlebox_key=found.middlebox_key,
-        secret=read_secret_file(found.shared_secret_file) if found.shared_secret_file else None,
+        secret=read_secret_file(secret_file, passphrase=passphrase) if secret_file else None,
         handshake_timeout=timeout,
     )
 

@@ -4,8 +4,8 @@
     # public key: 44 characters of base64
     ss-secret:44 characters of base64
 
-Empty lines and lines that begin with `#` mean nothing. Exactly one line holds the secret. What is raised here
-names the file and the line, and never says what is in it.
+Empty lines and lines that begin with `#` mean nothing. Exactly one line holds the secret; locked with a passphrase it
+is `ss-encrypted:...` (`passphrase.py`). What is raised here names the file and the line, and never says what is in it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,16 @@ import os
 import shlex
 import stat
 import sys
-from typing import IO, TYPE_CHECKING, TypeVar
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Generic, TypeVar
 
 from ..protocol.keys import PrivateKey, SharedSecret
+from . import passphrase as locks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from .passphrase import Passphrase
 
 T = TypeVar("T")
 StrPath = str | os.PathLike[str]
@@ -29,27 +33,34 @@ StrPath = str | os.PathLike[str]
 MAX_FILE_SIZE = 65_536
 STANDARD_INPUT = "-"
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_MARKS = (b"ss-s", locks.PREFIX.encode())
 
 
 class KeyFileError(ValueError):
     """A file that is there and can't be used: what is in it, its size, or who can read it."""
 
 
-def key_file_text(key: PrivateKey) -> str:
-    """What a key file says. It holds the secret."""
+def key_file_text(key: PrivateKey, *, passphrase: Passphrase | None = None) -> str:
+    """What a key file says. It holds the secret, locked where there is a passphrase."""
     created = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return f"# created: {created}\n# public key: {key.public_key}\n{key.to_text()}\n"
+    secret = key.to_text() if passphrase is None else locks.lock(key.to_text(), passphrase)
+    return f"# created: {created}\n# public key: {key.public_key}\n{secret}\n"
 
 
-def write_key_file(path: StrPath, key: PrivateKey) -> None:
+def write_key_file(path: StrPath, key: PrivateKey, *, passphrase: Passphrase | None = None) -> None:
     """Writes `key` to a new file, readable by its owner only from the first moment.
 
-    Raises `FileExistsError` where there is anything of that name, a symbolic link too, and other `OSError`.
+    With a passphrase (text, bytes, or a callable that gives it) the key is locked by Argon2id and secretbox; locking
+    and opening take about a second and 256 MiB.
+
+    Raises `FileExistsError` where there is anything of that name, a symbolic link too, and other `OSError`;
+    `ValueError` for a passphrase that is empty or longer than 4,096 bytes.
     """
+    text = key_file_text(key, passphrase=passphrase)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with open(descriptor, "w", encoding="ascii") as file:
-            file.write(key_file_text(key))
+            file.write(text)
             file.flush()
             os.fsync(descriptor)
     except BaseException:
@@ -58,25 +69,59 @@ def write_key_file(path: StrPath, key: PrivateKey) -> None:
         raise
 
 
-def read_key_file(path: StrPath) -> PrivateKey:
+def read_key_file(path: StrPath, *, passphrase: Passphrase | None = None) -> PrivateKey:
     """The private key in a file; `"-"` reads standard input.
 
-    Raises `KeyFileError` (a `ValueError`) for a file that others can read, that is longer than 64 KiB, or that
-    doesn't hold exactly one private key; `OSError` where it can't be read.
+    `passphrase` opens a file that is locked: text, bytes, or a callable that is asked only where it is needed.
+
+    Raises `KeyFileError` (a `ValueError`) for a file that others can read, that is longer than 64 KiB, that
+    doesn't hold exactly one private key, or is locked and the passphrase is missing or wrong; `OSError` where it
+    can't be read.
     """
-    return _read_secret(path, PrivateKey.from_text, "private key", "ss-secret:")
+    return _read_secret(path, PRIVATE_KEY, passphrase)
 
 
-def read_secret_file(path: StrPath) -> SharedSecret:
+def read_secret_file(path: StrPath, *, passphrase: Passphrase | None = None) -> SharedSecret:
     """The shared secret in a file: a line `ss-shared:...`, the rest as in a key file.
 
     Raises what `read_key_file` does.
     """
-    return _read_secret(path, SharedSecret.from_text, "shared secret", "ss-shared:")
+    return _read_secret(path, SHARED_SECRET, passphrase)
 
 
-def _read_secret(path: StrPath, parse: Callable[[str], T], what: str, prefix: str) -> T:
+def read_passphrase_file(path: StrPath) -> bytes:
+    """The passphrase in a file, which is its first line; `"-"` reads standard input, `/dev/fd/3` a descriptor.
+
+    Raises `KeyFileError` for a file that others can read, that is longer than 64 KiB, or whose first line is empty or
+    longer than 4,096 bytes; `OSError` where it can't be read.
+    """
+    name, data = _read_private(path, marks=(b"",))
+    line = data.partition(b"\n")[0].removesuffix(b"\r")
+    if not 1 <= len(line) <= locks.MAX_PASSPHRASE:
+        raise KeyFileError(f"{name}: its first line is no passphrase, which has 1 to {locks.MAX_PASSPHRASE:,} bytes")
+    return line
+
+
+@dataclass(frozen=True)
+class Kind(Generic[T]):
+    """What a file may hold: its name, what its line starts with, and how that is read."""
+
+    what: str
+    prefix: str
+    parse: Callable[[str], T]
+
+
+PRIVATE_KEY = Kind("private key", "ss-secret:", PrivateKey.from_text)
+SHARED_SECRET = Kind("shared secret", "ss-shared:", SharedSecret.from_text)
+
+
+def _read_secret(path: StrPath, kind: Kind[T], passphrase: Passphrase | None) -> T:
     name, data = _read_private(path)
+    return find_secret(data, name, kind, passphrase)
+
+
+def find_secret(data: bytes, name: str, kind: Kind[T], passphrase: Passphrase | None = None) -> T:
+    """The one secret in the file `name`. Raises `KeyFileError`."""
     found: T | None = None
     # A stray byte is replaced and not decoded: in a comment it does no harm, in a secret it is an error below.
     for number, line in enumerate(data.decode("utf-8-sig", "replace").split("\n"), 1):
@@ -84,33 +129,44 @@ def _read_secret(path: StrPath, parse: Callable[[str], T], what: str, prefix: st
         if not line or line.startswith("#"):
             continue
         if found is not None:
-            raise KeyFileError(f"{name}, line {number}: a second {what}; a file holds one")
+            raise KeyFileError(f"{name}, line {number}: a second {kind.what}; a file holds one")
         # Without its prefix it could be anything, a public key for one.
         if not line.startswith("ss-"):
-            raise KeyFileError(f"{name}, line {number}: not a {what}, which starts with {prefix}")
+            raise KeyFileError(f"{name}, line {number}: not a {kind.what}, which starts with {kind.prefix}")
         try:
-            found = parse(line)
+            found = kind.parse(_opened(line, passphrase))
         except ValueError as exc:
             raise KeyFileError(f"{name}, line {number}: {exc}") from None
     if found is None:
-        raise KeyFileError(f"{name}: no {what} in it: a line that starts with {prefix}")
+        raise KeyFileError(f"{name}: no {kind.what} in it: a line that starts with {kind.prefix}")
     return found
 
 
-def _read_private(path: StrPath) -> tuple[str, bytes]:
-    """What to call the file, and its content."""
+def _opened(line: str, passphrase: Passphrase | None) -> str:
+    """The line, or what is locked in it."""
+    if not line.startswith(locks.PREFIX):
+        return line
+    if passphrase is None:
+        raise ValueError("locked with a passphrase, and none was given")
+    return locks.unlock(line, passphrase)
+
+
+def _read_private(path: StrPath, marks: tuple[bytes, ...] = _MARKS) -> tuple[str, bytes]:
+    """What to call the file, and its content. `marks` are what only secrets hold."""
     if path == STANDARD_INPUT:
         if sys.stdin is None:  # closed by whoever started this program
             raise KeyFileError("standard input is closed")
         return "standard input", _read_bounded("standard input", sys.stdin.buffer)
     name = os.fspath(path)
+    if name.startswith(("ss-secret:", "ss-shared:")):  # before it is in an error as the name of a file
+        raise KeyFileError("this is a secret where the name of a file belongs; put it into one")
     with open(path, "rb", buffering=0) as file:
         status = os.fstat(file.fileno())
         if status.st_size > MAX_FILE_SIZE:
             raise KeyFileError(_too_long(name))
         data = _read_bounded(name, file)
         # Only of a file that does hold a secret: who named /etc/passwd by mistake must not be told to lock it up.
-        if status.st_mode & _OTHERS and b"ss-s" in data:
+        if data and status.st_mode & _OTHERS and any(mark in data for mark in marks):
             raise KeyFileError(f"{name} is open to others than its owner; to mend it: chmod 600 {shlex.quote(name)}")
         return name, data
 

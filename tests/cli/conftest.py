@@ -7,11 +7,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .support import Keys
+from .support import OWN, Keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in OWN:
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture

@@ -23,9 +23,11 @@ ROOT = Path(ss.__file__).parents[1]
 # Much longer than anything here takes, on any machine: only a hang gets there.
 PATIENCE = 30
 
+# What the commands take from the environment.
+OWN = {"SECURESTREAM_KEY_FILE", "SECURESTREAM_PASSPHRASE_FILE"}
 # Warnings are errors there, too, and nothing that the caller has set changes what is printed.
 ENVIRONMENT = {
-    **{name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "FORCE_COLOR", "COLUMNS"}},
+    **{name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "FORCE_COLOR", "COLUMNS", *OWN}},
     "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
     "PYTHONWARNINGS": "error",
     "TERM": "xterm-256color",

@@ -15,7 +15,8 @@ from click.testing import CliRunner
 import securestream as ss
 from securestream.cli import app, connect, main
 from securestream.cli.app import run
-from securestream.cli.common import Address, BadFile, address, complain, main_cause, server_in
+from securestream.cli.common import Address, BadFile, address, complain, main_cause
+from securestream.cli.secrets import server_in
 
 from .support import Keys, cli
 
@@ -241,19 +242,19 @@ def test_what_a_peer_or_a_file_name_says_can_not_steer_the_terminal(capsys: pyte
 
 
 def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def interrupted(path: str) -> ss.PrivateKey:
+    def interrupted(path: str, *, passphrase: object) -> ss.PrivateKey:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("securestream.cli.keys.read_key_file", interrupted)
+    monkeypatch.setattr("securestream.cli.secrets.read_key_file", interrupted)
     assert run(["pubkey"]) == 130
     assert capsys.readouterr().err.strip() == ""
 
 
 def test_a_fault_of_ours_is_raised_also_out_of_a_group(monkeypatch: pytest.MonkeyPatch) -> None:
-    def failing(path: str) -> ss.PrivateKey:
+    def failing(path: str, *, passphrase: object) -> ss.PrivateKey:
         raise ExceptionGroup("", [OSError("foreseen"), ZeroDivisionError()])
 
-    monkeypatch.setattr("securestream.cli.keys.read_key_file", failing)
+    monkeypatch.setattr("securestream.cli.secrets.read_key_file", failing)
     with pytest.raises(ExceptionGroup):
         run(["pubkey"])
 
@@ -261,10 +262,10 @@ def test_a_fault_of_ours_is_raised_also_out_of_a_group(monkeypatch: pytest.Monke
 def test_a_reader_who_left_is_not_worth_a_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def left(path: str) -> ss.PrivateKey:
+    def left(path: str, *, passphrase: object) -> ss.PrivateKey:
         raise ExceptionGroup("", [BrokenPipeError()])
 
-    monkeypatch.setattr("securestream.cli.keys.read_key_file", left)
+    monkeypatch.setattr("securestream.cli.secrets.read_key_file", left)
     assert run(["pubkey"]) == 141
     assert capsys.readouterr().err == ""
 
@@ -327,5 +328,8 @@ def test_what_is_no_address_is_refused(text: str) -> None:
 def test_no_command_takes_a_secret_as_an_argument(tmp_path: Path) -> None:
     parameters = [parameter for name in [*COMMANDS, "demo-server"] for parameter in command_of(name).params]
     named = {parameter.name: parameter.metavar for parameter in parameters if parameter.name}
-    secret = {name: metavar for name, metavar in named.items() if "secret" in name or name == "key"}
-    assert secret == {"key": "FILE", "secret_file": "FILE"}
+    secret = {name: metavar for name, metavar in named.items() if "secret" in name or "pass" in name or name == "key"}
+    assert secret == {"key": "FILE", "secret_file": "FILE", "passphrase": None, "passphrase_file": "FILE"}
+    asks = command_of("keygen").params[1]
+    assert isinstance(asks, click.Option)
+    assert (asks.name, asks.is_flag) == ("passphrase", True)  # keygen's, which asks for it

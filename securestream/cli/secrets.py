@@ -1,0 +1,88 @@
+"""How a command gets at secrets: from files, opened by a passphrase where they are locked. Never from its arguments,
+which every user of the machine can read."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from functools import partial
+from typing import TYPE_CHECKING
+
+import click
+
+from ..service.address import Address, parse_address
+from ..trust.keyfile import read_key_file, read_passphrase_file, read_secret_file
+from .common import BadFile, Failure, complain, load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..protocol.keys import PrivateKey, SharedSecret
+
+KEY_VARIABLE = "SECURESTREAM_KEY_FILE"
+
+# Above a command: `@key_option(help="...")` and `@passphrase_option`.
+key_option = partial(click.option, "--key", metavar="FILE", envvar=KEY_VARIABLE, show_envvar=True)
+passphrase_option = click.option(
+    "--passphrase-file",
+    metavar="FILE",
+    envvar="SECURESTREAM_PASSPHRASE_FILE",
+    show_envvar=True,
+    help="Its first line opens what is locked. Without, the terminal is asked.",
+)
+
+
+def load_key(path: str, passphrase_file: str | None) -> PrivateKey:
+    """The private key in a file, opened where it is locked. Raises `BadFile`."""
+    return load(partial(read_key_file, passphrase=_passphrase(passphrase_file, path)), path)
+
+
+def load_secret(path: str, passphrase_file: str | None) -> SharedSecret:
+    """The shared secret in a file, opened where it is locked. Raises `BadFile`."""
+    return load(partial(read_secret_file, passphrase=_passphrase(passphrase_file, path)), path)
+
+
+def server_in(text: str, passphrase_file: str | None = None) -> Address:
+    """Where a connection string from the command line leads, its files read; a secret in it gets a warning.
+
+    Raises `BadFile`, also for a string that can't be used.
+    """
+    passphrase = _passphrase(passphrase_file, "what the connection string names")
+    found = load(partial(parse_address, passphrase=passphrase), text)
+    if found.string is not None and found.string.client_key is not None:
+        complain(
+            "warning: every user of this machine can read the secret key in this command line; "
+            "put it into a file, and Client Key=FILE in its place"
+        )
+    return found
+
+
+def _passphrase(passphrase_file: str | None, locked: str) -> Callable[[], str | bytes]:
+    """Asked only where something is locked."""
+    if passphrase_file is not None:
+        return partial(load, read_passphrase_file, passphrase_file)
+    return partial(_ask, f"Passphrase of {locked}: ")
+
+
+def new_passphrase(passphrase_file: str | None) -> str | bytes:
+    """For a new key: from the file, or asked for twice. Raises `Failure` where the two differ."""
+    if passphrase_file is not None:
+        return load(read_passphrase_file, passphrase_file)
+    first = _ask("New passphrase: ")
+    if not first:
+        raise Failure("an empty passphrase locks nothing; leave --passphrase out for a key without one")
+    if first != _ask("The same again: "):
+        raise Failure("the two passphrases differ; nothing was written")
+    return first
+
+
+def _ask(prompt: str) -> str:
+    """On the terminal itself, wherever standard input and output go. Raises `BadFile` where there is none."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        raise BadFile("a passphrase is needed, and there is no terminal to ask on; give --passphrase-file") from None
+    try:
+        return getpass.getpass(prompt)
+    except EOFError:
+        raise click.Abort from None
