@@ -36,6 +36,7 @@ from .protocol.suites import Suite
 from .service.address import Address, connect, parse_address
 from .service.client import open_secure_tcp_stream
 from .service.drain import Drain, drain_on
+from .service.pool import PoolStatistics, StreamPool
 from .service.server import secure_handler, serve_secure_listeners, serve_secure_tcp
 from .streams.buffered import BufferedWriter
 from .streams.config import ANYONE, ClientConfig, Limits, Peer, ServerConfig
@@ -103,6 +104,7 @@ __all__ = [
     "Peer",
     "PeerAlert",
     "PeersFileError",
+    "PoolStatistics",
     "PowerOfTwoPadding",
     "PrivateKey",
     "PublicKey",
@@ -116,6 +118,7 @@ __all__ = [
     "SharedSecret",
     "StreamError",
     "StreamFailure",
+    "StreamPool",
     "StreamStatistics",
     "Suite",
     "TorCells",

@@ -467,6 +467,11 @@ class RecordReader:
         """Whether `read()` would open a record without another `feed()`."""
         return self._next_length() != 0
 
+    @property
+    def is_between_records(self) -> bool:
+        """Whether all that was fed has been read, the server's verdict too where one is due."""
+        return self._at == self._filled and not self._tail and not self._verdict_due
+
     def wipe(self) -> None:
         """Forgets the key and what has not been read."""
         if self.end is End.OPEN:

@@ -84,6 +84,15 @@ class StreamChannel:
         """Whether a record surely has to wait until somebody reads at the other end."""
         return False  # who knows
 
+    def receive_now(self, reader: RecordReader) -> bool:
+        """As `receive_into`, without waiting; whether anything, or the end, had come. Other streams can't be read
+        so: what lies in the socket below one is taken for the end."""
+        socket_stream = _socket_below(self.stream)
+        if socket_stream is None or not SocketChannel(socket_stream).has_input():
+            return False  # where there is no socket below, who knows
+        reader.feed_eof()
+        return True
+
     async def send_eof(self) -> None:
         """Half-closes the transport where it can."""
         if isinstance(self.stream, trio.abc.HalfCloseableStream):
@@ -170,17 +179,32 @@ class SocketChannel:
         while True:
             await trio.lowlevel.wait_readable(self._descriptor())
             try:
-                size = os.readv(self._socket.fileno(), (reader.space(),))
+                return self._read_into(reader)
             except BlockingIOError:
                 continue
             except OSError as exc:
                 raise _stream_error(exc) from exc
-            self.bytes_received += size
-            if size:
-                reader.filled(size)
-            else:
-                reader.feed_eof()
-            return size
+
+    def _read_into(self, reader: RecordReader) -> int:
+        size = os.readv(self._socket.fileno(), (reader.space(),))
+        self.bytes_received += size
+        if size:
+            reader.filled(size)
+        else:
+            reader.feed_eof()
+        return size
+
+    def receive_now(self, reader: RecordReader) -> bool:
+        """As `receive_into`, without waiting; whether anything, or the end, had come."""
+        if self._socket.fileno() >= 0 and not self.has_input():
+            return False
+        try:
+            self._read_into(reader)
+        except BlockingIOError:
+            return False
+        except OSError:
+            reader.feed_eof()
+        return True
 
     def has_input(self) -> bool:
         """Whether there surely is something to receive."""
@@ -234,13 +258,20 @@ def _stream_error(exc: OSError) -> Exception:
     return trio.BrokenResourceError(f"the connection is broken: {exc.strerror or exc}")
 
 
+def _socket_below(stream: object) -> trio.SocketStream | None:
+    """The socket that a stream is over, if it is over one and tells."""
+    while stream is not None and not isinstance(stream, trio.SocketStream):
+        stream = getattr(stream, "transport_stream", None)
+    return stream
+
+
 def address_of(stream: trio.abc.Stream) -> str:
     """Where a stream's peer is, as printable text; "" where the transport doesn't tell."""
-    if not isinstance(stream, trio.SocketStream):
-        inner = getattr(stream, "transport_stream", None)
-        return address_of(inner) if isinstance(inner, trio.abc.Stream) else ""
+    bottom = _socket_below(stream)
+    if bottom is None:
+        return ""
     try:
-        name = stream.socket.getpeername()
+        name = bottom.socket.getpeername()
     except OSError:
         return ""
     if isinstance(name, tuple) and isinstance(name[0], str):

@@ -70,6 +70,7 @@ T_co = TypeVar("T_co", bound=trio.abc.Stream, covariant=True)
 
 LINGER_BYTES = 2**20
 SMALL = 512  # bytes; a socket that is writable has room for more
+_LOOKS = 16  # reads of what came unasked; who has sent more is cut off
 
 
 class Half(enum.Enum):
@@ -680,6 +681,32 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
         """Other than before, if anything of the program's has gone either way meanwhile."""
         going = self._channel.bytes_sent if self._send_turns.taken else 0
         return self._writer.content_bytes, self._reader.content_bytes, going
+
+    # --- between two uses (`service/pool.py`)
+
+    def _is_clean(self) -> bool:
+        """Whether the next user finds this stream as the handshake left it.
+
+        What has come while nobody received is opened now, without waiting. Empty records and key updates are none of
+        a user's business; content, an end or an alert are, and the stream is not for another one.
+        """
+        for _ in range(_LOOKS):
+            if not (self._is_at_rest() and self._channel.receive_now(self._reader)):
+                break
+            self._open_records()
+        return self._is_at_rest()
+
+    def _is_at_rest(self) -> bool:
+        """Whether both directions are open and whole, nobody is in them, and nothing waits to be received."""
+        return (
+            self._may_send()
+            and self._wire is Wire.WHOLE
+            and self._receiving is Half.OPEN
+            and not self._plain
+            and self._reader.is_between_records
+            and self._send_turns.idle
+            and self._receive_turns.idle
+        )
 
     # --- the handshake's last step (`wrap.py`)
 

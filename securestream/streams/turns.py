@@ -32,6 +32,11 @@ class Turns:
     def end(self) -> None:
         self._called = False
 
+    @property
+    def idle(self) -> bool:
+        """Whether nobody is in it, neither the caller nor the stream's own business."""
+        return not (self._called or self.taken)
+
     def take_if_free(self) -> bool:
         """Takes the turn, unless somebody has it."""
         if self.taken:

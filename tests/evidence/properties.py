@@ -37,6 +37,6 @@ PROPERTIES = {
     "no-secrets-shown": "No repr, log, error or command line shows a secret",
     # From tests/load:
     "many-connections": "Idle and busy connections by the thousand in one process all get their bytes",
-    "soak": "Connects, aborts, alerts and half-closes at random leak no memory, task or descriptor",
+    "soak": "Connects, aborts, alerts, half-closes and pools at random leak no memory, task or descriptor",
     "slow-loris": "Slow clients do not keep honest ones from connecting",
 }

@@ -1,7 +1,8 @@
 """A server and its clients for a long time, with every kind of end: nothing is left of what is over.
 
 Each visit is a connection over TCP that goes as its seed says: talk, half-close, alerts of either side, resets,
-handshakes that are cancelled, refused, cut short or never begun. Before and after, when the last connection is gone,
+handshakes that are cancelled, refused, cut short or never begun; or a pool of them, used by more than it has room
+for. Before and after, when the last connection is gone,
 tasks, descriptors and the package's objects are counted and must be the same; memory may grow by a bound that doesn't
 depend on how many visits there were.
 """
@@ -14,6 +15,7 @@ import os
 import random
 import tracemalloc
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -166,7 +168,39 @@ async def go_away(transport: trio.SocketStream, rng: random.Random) -> None:
     reset(transport)
 
 
-WAYS = (visit, visit, visit, visit, cancel_handshake, be_a_stranger, talk_garbage, go_away)
+async def share_a_pool(transport: trio.SocketStream, rng: random.Random) -> None:
+    """Several at once, who talk, fail, or are cancelled wherever they are."""
+    host, port = transport.socket.getpeername()
+    await transport.aclose()
+
+    async def connect() -> Stream:
+        stream = await ss.open_secure_tcp_stream(host, port, CLIENT)
+        await stream.send_all(b"e")
+        return stream
+
+    async with (
+        ss.StreamPool(connect, max_streams=2, max_idle=rng.randint(0, 2)) as pool,
+        trio.open_nursery() as nursery,
+    ):
+        for _ in range(5):
+            nursery.start_soon(use_pool, pool, random.Random(rng.random()))
+
+
+async def use_pool(pool: ss.StreamPool[trio.SocketStream], rng: random.Random) -> None:
+    with suppress(*FORESEEN):
+        await is_cut(partial(use_pooled_stream, pool, rng), rng.choice([rng.randint(0, 40), 10_000]))
+
+
+async def use_pooled_stream(pool: ss.StreamPool[trio.SocketStream], rng: random.Random) -> None:
+    async with pool.stream() as stream:
+        left = rng.randint(1, 20_000)
+        await stream.send_all(rng.randbytes(left))
+        while left:
+            left -= len(await stream.receive_some(rng.randint(1, left)))
+        await rng.choice([close_at_once, close_at_once, send_alert, fail, reset_it])(stream, rng)
+
+
+WAYS = (visit, visit, visit, visit, cancel_handshake, be_a_stranger, talk_garbage, go_away, share_a_pool)
 FORESEEN = (ss.StreamError, ss.StreamFailure, trio.ClosedResourceError, trio.BrokenResourceError)
 
 
