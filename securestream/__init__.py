@@ -43,6 +43,7 @@ from .streams.config import ANYONE, ClientConfig, Limits, Peer, ServerConfig
 from .streams.errors import (
     AccessDenied,
     AuthorizationFailed,
+    BadMessage,
     BadRecord,
     BadResponse,
     BadSecret,
@@ -61,6 +62,7 @@ from .streams.errors import (
     UnknownServerKey,
     UnsupportedVersion,
 )
+from .streams.messages import MessageChannel
 from .streams.secure import SecureStream, StreamStatistics
 from .streams.shaping import send_cover_traffic
 from .streams.wrap import wrap_client, wrap_server
@@ -81,6 +83,7 @@ __all__ = [
     "AuthorizedClient",
     "AuthorizedPeers",
     "AuthorizedPeersFile",
+    "BadMessage",
     "BadRecord",
     "BadResponse",
     "BadSecret",
@@ -97,6 +100,7 @@ __all__ = [
     "KeyFileError",
     "KeyedPadding",
     "Limits",
+    "MessageChannel",
     "NoCommonSuite",
     "NoPadding",
     "PaddingPolicy",

@@ -58,6 +58,12 @@ class BadRecord(StreamError):
         self.code = code
 
 
+class BadMessage(StreamError):
+    """What came is no message: longer than is allowed here, or cut short by the peer's own end."""
+
+    code = "bad_message"
+
+
 class TransportBroken(StreamError):
     """The transport refuses to send, and the peer has left no reason."""
 

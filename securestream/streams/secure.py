@@ -682,6 +682,16 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
         going = self._channel.bytes_sent if self._send_turns.taken else 0
         return self._writer.content_bytes, self._reader.content_bytes, going
 
+    # --- what the layer above can't take (`messages.py`)
+
+    def _refuse(self, failure: Callable[[], StreamError]) -> NoReturn:
+        """Ends receiving as a bad record does: every later call raises `failure`, and closing tells the peer."""
+        self._receiving = Half.BROKEN
+        self._failure = failure
+        self._answer = Alert(AlertCode.PROTOCOL_ERROR, str(failure()))
+        self._plain, self._plain_at, self._later = b"", 0, []
+        raise self._own(failure())
+
     # --- between two uses (`service/pool.py`)
 
     def _is_clean(self) -> bool:
