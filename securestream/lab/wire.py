@@ -53,7 +53,7 @@ def record_sizes(policy: PaddingPolicy, padded: int, suite: Suite = SUITE) -> tu
     """The sizes on the wire of the records of a flush that was padded to `padded` bytes. Raises `ValueError` when
     the policy misbehaves."""
     overhead, capacity = _shape(suite)
-    return tuple(size + overhead for size in padded_records(policy, padded, capacity))
+    return tuple(map(overhead.__add__, padded_records(policy, padded, capacity)))
 
 
 def flush_records(policy: PaddingPolicy, length: int, suite: Suite = SUITE) -> tuple[int, ...]:

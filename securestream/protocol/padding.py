@@ -28,7 +28,7 @@ class PaddingPolicy:
 
     def pad_flush(self, length: int) -> int:
         """`length` bytes of content are about to go out: how many, with padding? At least `length`,
-        at most `length` + 16 MiB. The bytes that each record's sealing adds don't count."""
+        at most 16 MiB more, or twice `length`. The bytes that each record's sealing adds don't count."""
         return length
 
     def pad_content(self, content: memoryview) -> int:
@@ -37,7 +37,7 @@ class PaddingPolicy:
 
     def pad_record(self, record_type: int, length: int, room: int) -> int:
         """A record of `length` bytes (content and the flush's padding) is about to be sealed: how many
-        zeros more? 0 to `room`. Asked for every record, alerts and the end of the stream included."""
+        zeros more? 0 to `room`. Asked for every record that has room, alerts and the end of the stream included."""
         return 0
 
     @property
@@ -84,11 +84,9 @@ class BlockPadding(PaddingPolicy):
 
 
 class PowerOfTwoPadding(PaddingPolicy):
-    """Up to the next power of two; from 16 MiB on, of 16 MiB a multiple."""
+    """Up to the next power of two."""
 
     def pad_flush(self, length: int) -> int:
-        if length > MAX_FLUSH_PADDING:
-            return _up_to(length, MAX_FLUSH_PADDING)
         return 1 << (length - 1).bit_length() if length else 0
 
 
@@ -229,6 +227,6 @@ def control_padding(policy: PaddingPolicy, record_type: int, length: int, room: 
 
 
 def _checked_length(policy: PaddingPolicy, length: int, padded: int) -> int:
-    if not isinstance(padded, int) or not length <= padded <= length + MAX_FLUSH_PADDING:
+    if not isinstance(padded, int) or not length <= padded <= length + max(length, MAX_FLUSH_PADDING):
         raise ValueError(f"{type(policy).__name__}.pad_flush({length}) returned {padded}: out of bounds")
     return padded

@@ -91,12 +91,14 @@ def _give_buffer(buffer: sodium.backend.Buffer) -> None:
 # --- writing ----------------------------------------------------------------------------------------
 
 
-def padded_records(policy: PaddingPolicy, length: int, capacity: int) -> Iterator[int]:
+def padded_records(policy: PaddingPolicy, length: int, capacity: int) -> list[int]:
     """The records of a flush that was padded to `length` bytes: what each holds, content and padding, at most
     `capacity`. Raises `ValueError` when the policy misbehaves."""
-    for start in range(0, length, capacity):
-        laid = min(capacity, length - start)
-        yield laid + record_padding(policy, RecordType.DATA, laid, capacity - laid)
+    full, rest = divmod(length, capacity)
+    sizes = [capacity] * full
+    if rest:
+        sizes.append(rest + record_padding(policy, RecordType.DATA, rest, capacity - rest))
+    return sizes
 
 
 class RecordWriter:

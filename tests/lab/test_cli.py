@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
-from securestream.cli import app, lab, lazy
+from securestream.cli import app, lab, lab_corpora, lazy
 from securestream.cli.app import run
+from securestream.lab.corpora import CORPORA, CorpusMissing, Source
 
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
     from pathlib import Path
+
+    from securestream.lab.corpora import Corpus
 
 CONTEXT = click.Context(lab.lab)
 NAMES = lab.lab.list_commands(CONTEXT)
@@ -58,10 +61,18 @@ def test_without_the_extra_it_says_what_to_install(
     assert "lab" in app.securestream.list_commands(click.Context(app.securestream))
 
 
-def test_corpora_are_listed_with_where_they_come_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_corpora_are_listed_with_where_they_come_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def missing(seed: int) -> Corpus:
+        raise CorpusMissing("ask for it")
+
+    few = {name: CORPORA[name] for name in ("installed-files", "requests")}
+    monkeypatch.setattr(lab_corpora, "CORPORA", {**few, "none-such": Source("nothing", missing)})
     assert run(["lab", "corpora", "--json", str(tmp_path / "c.json")]) == 0
     out = capsys.readouterr().out
     assert "requests (GENERATED, seed 1): 2,000 answers" in out
     assert "installed-files (found here)" in out
-    named = {corpus["name"] for corpus in json.loads((tmp_path / "c.json").read_text())["corpora"]}
-    assert {"requests", "installed-files", "pydoc-pages"} <= named
+    assert "not here: none-such: ask for it" in out
+    named = [corpus["name"] for corpus in json.loads((tmp_path / "c.json").read_text())["corpora"]]
+    assert named == list(few)

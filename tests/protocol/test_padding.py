@@ -23,6 +23,7 @@ from securestream.protocol.padding import (
     RecordPadding,
     TorCells,
     padded_length,
+    padded_size,
     record_padding,
 )
 from securestream.protocol.suites import RecordType, Suite
@@ -116,11 +117,7 @@ def test_block_padding_goes_up_to_the_next_multiple(size: int) -> None:
 
 def test_power_of_two_padding_goes_up_to_the_next_power() -> None:
     assert padded(PowerOfTwoPadding(), 0, 1, 2, 3, 4, 5, 1_000, 1_024, 1_025) == [0, 1, 2, 4, 4, 8, 1_024, 1_024, 2_048]
-    policy = PowerOfTwoPadding()
-    assert policy.pad_flush(2**24) == 2**24
-    assert policy.pad_flush(2**24 + 1) == 2**25
-    assert policy.pad_flush(2**26 - 1) == 2**26
-    assert policy.pad_flush(2**25 + 1) == 3 * 2**24  # a power would be more than a flush may be padded by
+    assert PowerOfTwoPadding().pad_flush(2**40 + 1) == 2**41
 
 
 def test_bucket_padding_takes_the_smallest_that_is_enough() -> None:
@@ -224,9 +221,21 @@ def test_every_policy_s_records_are_read_back(suite: Suite, policy: PaddingPolic
 
 
 @PROPERTY
-@given(st.sampled_from(POLICIES), st.integers(0, 2**25))
+@given(st.sampled_from(POLICIES), st.one_of(st.integers(0, 2**25), st.integers(0, 2**50)))
 def test_no_policy_s_lengths_are_out_of_bounds(policy: PaddingPolicy, length: int) -> None:
-    assert length <= policy.pad_flush(length) <= length + MAX_FLUSH_PADDING
+    assert length <= padded_size(policy, length) <= length + max(length, MAX_FLUSH_PADDING)
+
+
+@pytest.mark.parametrize("policy", [Padme(), PowerOfTwoPadding()], ids=repr)
+def test_a_flush_of_gigabytes_is_padded_by_more_than_a_small_one_may_be(policy: PaddingPolicy) -> None:
+    assert padded_size(policy, 2**30 + 1) - 2**30 >= 2 * MAX_FLUSH_PADDING
+
+
+def test_a_big_flush_is_at_most_doubled() -> None:
+    length = 2 * MAX_FLUSH_PADDING
+    assert padded_size(Fixed(flush=2 * length), length) == 2 * length
+    with pytest.raises(ValueError, match="out of bounds"):
+        padded_size(Fixed(flush=2 * length + 1), length)
 
 
 @pytest.mark.parametrize("policy", [BlockPadding(512), BucketPadding([512]), TorCells(), FullRecords()], ids=repr)

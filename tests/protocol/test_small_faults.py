@@ -158,7 +158,7 @@ class Listening(PaddingPolicy):
         return 0
 
 
-def test_a_policy_is_asked_about_a_key_update_as_about_any_record(
+def test_a_policy_is_asked_about_a_key_update_as_about_any_record_that_has_room(
     suite: Suite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(records, "UPDATE_AFTER_RECORDS", 2)
@@ -166,9 +166,9 @@ def test_a_policy_is_asked_about_a_key_update_as_about_any_record(
     writer = RecordWriter(suite, KEY, policy)
     flush(writer, bytes(writer.capacity + 5))
     writer.control(RecordType.CLOSE)
-    full, update = (RecordType.DATA, writer.capacity, 0), (RecordType.KEY_UPDATE, 1, writer.capacity - 1)
+    update = (RecordType.KEY_UPDATE, 1, writer.capacity - 1)
     rest, close = (RecordType.DATA, 5, writer.capacity - 5), (RecordType.CLOSE, 1, writer.capacity - 1)
-    assert policy.asked == [full, rest, update, close, update]
+    assert policy.asked == [rest, update, close, update]
 
 
 @pytest.mark.parametrize("count", range(1, 16))
