@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 _EXAMPLES = """\b
 Examples:
   securestream lab corpora
+  securestream lab sizes --corpus debian-packages
 """
 
 
 class _Lab(LazyGroup):
-    modules: ClassVar[Mapping[str, str]] = {"corpora": "lab_corpora"}
+    modules: ClassVar[Mapping[str, str]] = {"corpora": "lab_corpora", "sizes": "lab_sizes"}
     requires: ClassVar[Sequence[str]] = ("numpy", "sklearn", "matplotlib")
     extra = "cli,lab"
 

@@ -8,7 +8,7 @@ import click
 
 from ..lab.corpora import CORPORA, CorpusMissing
 from ..lab.results import Experiment
-from .lab_screen import json_option, print_provenance, progress, seed_option, this_command, write_json
+from .lab_screen import JSON, SEED, print_provenance, progress, this_command, write_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,9 +22,7 @@ Examples:
 """
 
 
-@click.command(epilog=_EXAMPLES)
-@seed_option
-@json_option
+@click.command(epilog=_EXAMPLES, params=[SEED, JSON])
 def corpora(seed: int, json_file: Path | None) -> None:
     """Lists what there is to measure on, and where it comes from."""
     found: list[Corpus] = []

@@ -10,26 +10,54 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from ..lab.corpora import CORPORA, Corpus, CorpusMissing
+from ..lab.policies import lab_policy
 from ..lab.results import Experiment, Provenance, as_text
-from .common import Failure
+from ..lab.traces import BadTrace, Trace, read_capture, read_csv
+from .common import BadFile, Failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-seed_option = click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of all randomness.")
-json_option = click.option(
-    "--json",
-    "json_file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="All figures go here.",
+
+def policy_name(text: str) -> str:
+    """A policy's name. For click: raises `click.BadParameter`, which says what would do."""
+    try:
+        lab_policy(text, 0)
+    except ValueError as exc:
+        raise click.BadParameter(str(exc)) from None
+    return text
+
+
+_FILE: click.Path = click.Path(dir_okay=False, path_type=Path)
+_EXISTING: click.Path = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+SEED: click.Option = click.Option(
+    ["--seed"], type=click.IntRange(0), default=1, show_default=True, help="Of all randomness."
 )
-corpus_option = click.option(
-    "--corpus", "corpora", multiple=True, type=click.Choice(list(CORPORA)), help="May be given again."
+JSON: click.Option = click.Option(["--json", "json_file"], metavar="FILE", type=_FILE, help="All figures go here.")
+POLICY: click.Option = click.Option(
+    ["--policy", "policies"],
+    metavar="NAME",
+    multiple=True,
+    type=policy_name,
+    help="As padme, block:512, random:4096, per-record:padme. May be given again. Default: all kinds.",
 )
+CORPUS: click.Option = click.Option(
+    ["--corpus", "corpora"],
+    metavar="NAME",
+    multiple=True,
+    type=click.Choice(list(CORPORA)),
+    help="One of `securestream lab corpora`. May be given again.",
+)
+CSV: click.Option = click.Option(
+    ["--csv", "csv_file"], metavar="FILE", type=_EXISTING, help="Sizes of yours, or time,direction,size."
+)
+CAPTURE: click.Option = click.Option(
+    ["--pcap", "capture_file"], metavar="FILE", type=_EXISTING, help="A capture of yours (needs tshark and --port)."
+)
+PORT: click.Option = click.Option(["--port"], type=click.IntRange(1, 65_535), help="The server's port in the capture.")
 
 
 def load_corpora(names: Sequence[str], seed: int) -> list[Corpus]:
@@ -40,6 +68,19 @@ def load_corpora(names: Sequence[str], seed: int) -> list[Corpus]:
         raise Failure(str(exc)) from None
 
 
+def load_yours(csv_file: Path | None, capture_file: Path | None, port: int | None) -> list[Trace]:
+    """What the user's files hold. Raises `BadFile`, and `click.UsageError` for a capture without a port."""
+    if capture_file is not None and port is None:
+        raise click.UsageError("--pcap needs --port, the server's")
+    try:
+        traces = [read_csv(csv_file)] if csv_file is not None else []
+        if capture_file is not None and port is not None:
+            traces.append(read_capture(capture_file, port))
+    except BadTrace as exc:
+        raise BadFile(str(exc)) from None
+    return traces
+
+
 def this_command() -> str:
     """The command line, for the record."""
     return " ".join(["securestream", *sys.argv[1:]])
@@ -47,12 +88,19 @@ def this_command() -> str:
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """A table on standard output; the first column holds words, the others numbers."""
-    table = Table(title=title, title_justify="left")
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number else "left")
-    for row in rows:
-        table.add_row(*row)
-    Console(markup=False, highlight=False).print(table)
+    lines = [columns, *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    if title:
+        click.echo(title)
+    for line in lines:
+        cells = [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
+        click.echo(" ".join([line[0].ljust(widths[0]), *cells]))
+
+
+def percent(share: float) -> str:
+    """A share in few characters: 0.12%, 1.2%, 12%, 1234%."""
+    digits = 2 if share < 0.01 else 1 if share < 0.1 else 0
+    return f"{share:.{digits}%}"
 
 
 def print_provenance(provenance: Provenance) -> None:

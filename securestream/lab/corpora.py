@@ -9,6 +9,7 @@ found on this machine comes first; what a random generator made says so, with it
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 APT_LISTS = Path("/var/lib/apt/lists")
 APT_HELPER = Path("/usr/lib/apt/apt-helper")
 MAX_INDEX = 2**29  # bytes of a package index
+SUGGESTIONS, TYPED = 10, 3
 
 
 class CorpusMissing(LookupError):
@@ -128,6 +130,27 @@ def _pydoc_sizes(seed: int) -> Corpus:
     )
 
 
+def _autocomplete(seed: int) -> Corpus:
+    try:
+        from english_words import get_english_words_set
+    except ImportError:
+        raise CorpusMissing("no word list here: pip install english-words") from None
+    words = sorted(get_english_words_set(["web2"], lower=True, alpha=True))
+    answers: dict[str, list[str]] = {}
+    for word in words:
+        for end in range(1, min(len(word), TYPED) + 1):
+            found = answers.setdefault(word[:end], [])
+            if len(found) < SUGGESTIONS:
+                found.append(word)
+    return make_corpus(
+        "autocomplete",
+        "real",
+        f"JSON answers with up to {SUGGESTIONS} words for what was typed, 1 to {TYPED} letters",
+        [len(json.dumps([typed, found])) for typed, found in answers.items()],
+        {"words": f"web2 of english-words {importlib.metadata.version('english-words')}, {len(words):,}"},
+    )
+
+
 # --- generated --------------------------------------------------------------------------------------
 
 
@@ -145,5 +168,6 @@ CORPORA: Mapping[str, Source] = {
     "debian-packages": Source("Debian's package index, from apt's lists", _debian_packages),
     "installed-files": Source("files of the installed Python distributions", _installed_files),
     "pydoc-pages": Source("pydoc's HTML pages of the standard library", _pydoc_sizes),
+    "autocomplete": Source("answers of an autocompletion, from a word list of PyPI's", _autocomplete),
     "requests": Source("generated: answers of log-normal size", _requests),
 }

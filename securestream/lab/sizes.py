@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,8 @@ from .results import generator
 from .wire import flush_records
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .corpora import Corpus
 
 DRAWS = 64  # of each size, where nothing is known of a random policy
@@ -56,19 +59,43 @@ class LooksRow:
 
 def measure(name: str, policy: PaddingPolicy, corpus: Corpus) -> SizesRow:
     """A policy of any kind, under the name that the result is to show. Raises `ValueError` when it misbehaves."""
-    return SizesRow(name, corpus.name, cost_of(policy, corpus), leakage_of(policy, corpus))
+    counts = Counter(corpus.sizes)
+    if is_random(policy, list(counts)):
+        wire = [sum(flush_records(policy, size)) for size in corpus.sizes]  # asked once for each object
+        leakage = _of_random(policy, corpus, counts)
+    else:
+        seen = {size: flush_records(policy, size) for size in counts}
+        wire = list(map({size: sum(records) for size, records in seen.items()}.__getitem__, corpus.sizes))
+        classes: Counter[tuple[int, ...]] = Counter()
+        for size, members in counts.items():
+            classes[seen[size]] += members
+        leakage = of_classes(list(classes.values()))
+    return SizesRow(name, corpus.name, cost_of(wire, corpus), leakage)
+
+
+def is_random(policy: PaddingPolicy, sizes: Sequence[int]) -> bool:
+    """Whether it answers differently when it is asked again."""
+    return isinstance(policy, RandomPadding) or any(
+        flush_records(policy, size) != flush_records(policy, size) for size in sizes[:PROBED]
+    )
+
+
+def _of_random(policy: PaddingPolicy, corpus: Corpus, counts: Counter[int]) -> Leakage:
+    if type(policy) is RandomPadding:
+        return of_uniform_padding(corpus.sizes, policy.most)
+    return of_observations(counts, lambda size: flush_records(policy, size), DRAWS)
 
 
 def measure_by_name(text: str, corpus: Corpus, seed: int) -> SizesRow:
-    """A policy by its name (`lab_policy`). Raises `ValueError`."""
+    """A policy by its name (`lab_policy`). Of keyed padding the listener is taken to have seen each object before, under
+    the same key. Raises `ValueError`."""
     return measure(text, lab_policy(text, seed), corpus)
 
 
-def cost_of(policy: PaddingPolicy, corpus: Corpus) -> Cost:
-    """What it adds on the wire. A random policy is asked once for each object."""
-    plain = {size: sum(flush_records(NoPadding(), size)) for size in set(corpus.sizes)}
-    before = np.asarray([plain[size] for size in corpus.sizes], dtype=np.int64)
-    after = np.asarray([sum(flush_records(policy, size)) for size in corpus.sizes], dtype=np.int64)
+def cost_of(wire: Sequence[int], corpus: Corpus) -> Cost:
+    """What the objects cost, when they take so many bytes on the wire each."""
+    before = np.asarray([_plain(size) for size in corpus.sizes], dtype=np.int64)
+    after = np.asarray(wire, dtype=np.int64)
     more = after - before
     own = more / before
     return Cost(
@@ -80,23 +107,9 @@ def cost_of(policy: PaddingPolicy, corpus: Corpus) -> Cost:
     )
 
 
-def leakage_of(policy: PaddingPolicy, corpus: Corpus) -> Leakage:
-    """What a listener learns from one look, by the way that fits the policy (`leakage.py`). Of keyed padding he is
-    taken to have seen each object before, under the same key."""
-    if type(policy) is RandomPadding:
-        return of_uniform_padding(corpus.sizes, policy.most)
-    counts = Counter(corpus.sizes)
-    if is_random(policy, list(counts)):
-        return of_observations(counts, lambda size: flush_records(policy, size), DRAWS)
-    classes: Counter[tuple[int, ...]] = Counter()
-    for size, members in counts.items():
-        classes[flush_records(policy, size)] += members
-    return of_classes(list(classes.values()))
-
-
-def is_random(policy: PaddingPolicy, sizes: list[int]) -> bool:
-    """Whether it answers differently when it is asked again."""
-    return any(flush_records(policy, size) != flush_records(policy, size) for size in sizes[:PROBED])
+@cache
+def _plain(size: int) -> int:
+    return sum(flush_records(NoPadding(), size))
 
 
 def repeated_looks(text: str, corpus: Corpus, seed: int) -> list[LooksRow]:
@@ -108,8 +121,8 @@ def repeated_looks(text: str, corpus: Corpus, seed: int) -> list[LooksRow]:
     elif type(policy) is RandomPadding:
         rng = generator(seed, "looks", text, corpus.name)
         later = [of_repeated_looks(corpus.sizes, policy.most, looks, rng) for looks in LOOKS[1:]]
-        leakages = [leakage_of(policy, corpus), *later]
+        leakages = [of_uniform_padding(corpus.sizes, policy.most), *later]
     else:
-        leakages = [leakage_of(policy, corpus)] * len(LOOKS)
+        leakages = [measure(text, policy, corpus).leakage] * len(LOOKS)
     found = zip(LOOKS, leakages, strict=True)
     return [LooksRow(text, corpus.name, looks, leakage) for looks, leakage in found]

@@ -49,6 +49,11 @@ def _shape(suite: Suite) -> tuple[int, int]:
     return writer.overhead, writer.capacity
 
 
+def overhead_of(suite: Suite = SUITE) -> int:
+    """What sealing adds to a record, in bytes."""
+    return _shape(suite)[0]
+
+
 def record_sizes(policy: PaddingPolicy, padded: int, suite: Suite = SUITE) -> tuple[int, ...]:
     """The sizes on the wire of the records of a flush that was padded to `padded` bytes. Raises `ValueError` when
     the policy misbehaves."""
@@ -77,7 +82,7 @@ class Seen:
     size: int
 
 
-class _Lengths:
+class RecordLengths:
     """Cuts one direction's bytes into records, as anybody on the way can."""
 
     def __init__(self, messages: int, prefix: int) -> None:
@@ -115,7 +120,7 @@ class RecordingStream(trio.abc.HalfCloseableStream):
         self.transport: trio.abc.HalfCloseableStream = transport
         self.records: list[Seen] = []
         prefix = opener(suite, bytes(32)).prefix_size
-        self._lengths = {outgoing: _Lengths(messages, prefix) for outgoing, messages in MESSAGES.items()}
+        self._lengths = {outgoing: RecordLengths(messages, prefix) for outgoing, messages in MESSAGES.items()}
 
     def sizes(self, *, outgoing: bool) -> list[int]:
         """The sizes of one direction's records."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -12,7 +13,9 @@ import pytest
 
 from securestream.cli import app, lab, lab_corpora, lazy
 from securestream.cli.app import run
+from securestream.lab import corpora
 from securestream.lab.corpora import CORPORA, CorpusMissing, Source
+from securestream.lab.sizes import LOOKS
 
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
@@ -44,7 +47,9 @@ def examples() -> list[list[str]]:
 
 
 @pytest.mark.parametrize("example", examples(), ids=" ".join)
-def test_the_examples_parse(example: list[str]) -> None:
+def test_the_examples_parse(example: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sizes.csv").touch()
     command_of(example[0]).make_context(example[0], example[1:])
 
 
@@ -76,3 +81,53 @@ def test_corpora_are_listed_with_where_they_come_from(
     assert "not here: none-such: ask for it" in out
     named = [corpus["name"] for corpus in json.loads((tmp_path / "c.json").read_text())["corpora"]]
     assert named == list(few)
+
+
+def test_sizes_of_one_s_own_are_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "s.csv").write_text("1\n2\n3\n3\n")
+    json_file = tmp_path / "s.json"
+    policies = ["--policy", "none", "--policy", "random:8"]
+    assert run(["lab", "sizes", "--csv", str(tmp_path / "s.csv"), *policies, "--looks", "--json", str(json_file)]) == 0
+    assert re.search(r"none .*\b3 +1\.50", capsys.readouterr().out)
+    data = json.loads(json_file.read_text())
+    assert [row["policy"] for row in data["rows"] if "cost" in row] == ["none", "random:8"]
+    assert [row["looks"] for row in data["rows"] if row["policy"] == "random:8" and "looks" in row] == list(LOOKS)
+
+
+def test_the_table_fits_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["lab", "sizes", "--corpus", "autocomplete"]) == 0
+    out = capsys.readouterr().out
+    assert "buckets:512,4096,16384" in out
+    assert max(map(len, re.findall(r"^[a-z-]+[:0-9,]*  .*", out, re.MULTILINE))) <= 80
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "status"),
+    [
+        (["sizes", "--policy", "padmé"], "Invalid value for '--policy': a padding is one of: none, full", 2),
+        (["sizes", "--corpus", "none"], "Invalid value for '--corpus'", 2),
+        (["sizes", "--csv", "{bad}"], "{bad}, line 1: a size is a number of bytes", 2),
+        (["sizes", "--csv", "/nowhere"], "Invalid value for '--csv'", 2),
+        (["sizes", "--pcap", "{bad}"], "--pcap needs --port, the server's", 2),
+        (["sizes", "--port", "0"], "Invalid value for '--port'", 2),
+        (["sizes", "--seed", "-1"], "Invalid value for '--seed'", 2),
+        (["sizes", "--corpus", "debian-packages"], "no package index here: on Debian, apt-get update", 1),
+        (["nothing"], "No such command 'nothing'", 2),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_gets_one_line(
+    arguments: list[str],
+    message: str,
+    status: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(corpora, "APT_LISTS", tmp_path)
+    bad = tmp_path / "bad.csv"
+    bad.write_text("many\n")
+    assert run(["lab", *(argument.replace("{bad}", str(bad)) for argument in arguments)]) == status
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith(f"securestream: {message}".replace("{bad}", str(bad)))

@@ -73,3 +73,10 @@ def test_the_package_index_is_read_by_its_sizes(monkeypatch: pytest.MonkeyPatch,
     corpus = CORPORA["debian-packages"].load(1)
     assert corpus.sizes == (10, 25)
     assert corpus.provenance.details["release"] == "Sat, 1 Nov 2025 10:00:00 UTC"
+
+
+def test_answers_of_an_autocompletion_come_from_a_list_of_words() -> None:
+    corpus = CORPORA["autocomplete"].load(1)
+    assert corpus.provenance.kind == "real"
+    assert "english-words" in corpus.provenance.details["words"]
+    assert len(corpus.sizes) > 1_000

@@ -1,0 +1,123 @@
+"""`securestream lab sizes`: what each policy costs, and what a listener still learns of what was sent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ..lab.corpora import Corpus
+from ..lab.policies import STANDARD
+from ..lab.results import Experiment
+from ..lab.sizes import LOOKS, LooksRow, SizesRow, measure_by_name, repeated_looks
+from .common import Failure
+from .lab_screen import (
+    CAPTURE,
+    CORPUS,
+    CSV,
+    JSON,
+    POLICY,
+    PORT,
+    SEED,
+    load_corpora,
+    load_yours,
+    percent,
+    print_provenance,
+    print_table,
+    progress,
+    this_command,
+    write_json,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+_EXAMPLES = """\b
+Examples:
+  securestream lab sizes --corpus pydoc-pages
+  securestream lab sizes --corpus debian-packages --policy none --policy padme
+  securestream lab sizes --csv sizes.csv --json sizes.json
+  securestream lab sizes --corpus requests --policy random:4096 --looks
+"""
+
+COLUMNS = ("policy", "more", "mean", "95 %", "sizes", "bits", "min", "alone", "set", "guess")
+LEGEND = """\
+more: bytes on the wire, all together; mean, 95 %: as a share of each object's own. sizes: different ones seen.
+bits: what a listener learns of which object it is, on average; min: what the best guesser gains.
+alone: objects that nothing looks like; set: how many look alike, for the median object; guess: right at the best."""
+NOTES = (
+    "One message an object, all as likely, and a listener who knows all objects and the policy.",
+    "Of keyed padding he has seen each object before, under the same key; else it is as random padding seen once.",
+)
+
+
+@click.command(epilog=_EXAMPLES, params=[CORPUS, CSV, CAPTURE, PORT, POLICY, SEED, JSON])
+@click.option("--looks", is_flag=True, help="Also: the same object seen 1 to 256 times.")
+def sizes(
+    corpora: tuple[str, ...],
+    csv_file: Path | None,
+    capture_file: Path | None,
+    port: int | None,
+    policies: tuple[str, ...],
+    looks: bool,
+    seed: int,
+    json_file: Path | None,
+) -> None:
+    """Measures what each policy costs and hides: one message for each object of a corpus.
+
+    Without --corpus, --csv and --pcap: the pages of pydoc.
+    """
+    yours = [Corpus(tuple(trace.sizes), trace.provenance) for trace in load_yours(csv_file, capture_file, port)]
+    chosen = [*yours, *load_corpora(corpora or (() if yours else ("pydoc-pages",)), seed)]
+    names = policies or STANDARD
+    rows = list(_measure(chosen, names, seed))
+    repeated = (
+        [row for corpus in chosen for name in names for row in repeated_looks(name, corpus, seed)] if looks else []
+    )
+    for corpus in chosen:
+        print_provenance(corpus.provenance)
+        print_table("", COLUMNS, [_cells(row) for row in rows if row.corpus == corpus.name])
+        if looks:
+            seen = [row for row in repeated if row.corpus == corpus.name]
+            counts = sorted({row.looks for row in seen})
+            cells = [[f"{row.leakage.bits_leaked:.2f}" for row in seen if row.policy == name] for name in names]
+            lines = [[name, *found] for name, found in zip(names, cells, strict=True)]
+            print_table("Bits, when the same object is seen so many times", ["policy", *map(str, counts)], lines)
+    click.echo(LEGEND)
+    provenances = tuple(corpus.provenance for corpus in chosen)
+    write_json(Experiment("sizes", this_command(), seed, provenances, (*rows, *repeated), NOTES), json_file)
+
+
+def _measure(corpora: Sequence[Corpus], names: Sequence[str], seed: int) -> Iterator[SizesRow]:
+    with progress(len(corpora) * len(names)) as step:
+        for corpus in corpora:
+            for name in names:
+                try:
+                    yield measure_by_name(name, corpus, seed)
+                except ValueError as exc:
+                    raise Failure(f"{name} on {corpus.name}: {exc}") from None
+                step(f"{corpus.name}: {name}")
+
+
+def _look_again(corpus: Corpus, names: Sequence[str], seed: int) -> list[LooksRow]:
+    found = {name: repeated_looks(name, corpus, seed) for name in names}
+    lines = [[name, *(f"{row.leakage.bits_leaked:.2f}" for row in rows)] for name, rows in found.items()]
+    print_table("Bits, when the same object is seen so many times", ["policy", *map(str, LOOKS)], lines)
+    return [row for rows in found.values() for row in rows]
+
+
+def _cells(row: SizesRow) -> list[str]:
+    cost, leakage = row.cost, row.leakage
+    return [
+        row.policy,
+        percent(cost.overhead),
+        percent(cost.overhead_mean),
+        percent(cost.overhead_p95),
+        f"{leakage.classes:,}" if leakage.classes < 10**5 else f"{leakage.classes:.0e}",
+        f"{leakage.bits_leaked:.2f}",
+        f"{leakage.min_entropy_bits:.2f}",
+        percent(leakage.alone),
+        f"{leakage.quantiles[50]:,}",
+        percent(leakage.best_guess),
+    ]
