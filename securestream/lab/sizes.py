@@ -87,8 +87,8 @@ def _of_random(policy: PaddingPolicy, corpus: Corpus, counts: Counter[int]) -> L
 
 
 def measure_by_name(text: str, corpus: Corpus, seed: int) -> SizesRow:
-    """A policy by its name (`lab_policy`). Of keyed padding the listener is taken to have seen each object before, under
-    the same key. Raises `ValueError`."""
+    """A policy by its name (`lab_policy`). Of keyed padding the listener is taken to have seen each object before,
+    under the same key. Raises `ValueError`."""
     return measure(text, lab_policy(text, seed), corpus)
 
 
