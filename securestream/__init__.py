@@ -38,6 +38,7 @@ from .service.client import open_secure_tcp_stream
 from .service.drain import Drain, drain_on
 from .service.pool import PoolStatistics, StreamPool
 from .service.server import secure_handler, serve_secure_listeners, serve_secure_tcp
+from .service.sockets import UnixListener, open_unix_listener, systemd_listeners
 from .streams.buffered import BufferedWriter
 from .streams.config import ANYONE, ClientConfig, Limits, Peer, ServerConfig
 from .streams.errors import (
@@ -128,11 +129,13 @@ __all__ = [
     "TorCells",
     "TransportBroken",
     "TruncatedStream",
+    "UnixListener",
     "UnknownServerKey",
     "UnsupportedVersion",
     "connect",
     "drain_on",
     "open_secure_tcp_stream",
+    "open_unix_listener",
     "parse_address",
     "parse_padding",
     "read_key_file",
@@ -142,6 +145,7 @@ __all__ = [
     "send_cover_traffic",
     "serve_secure_listeners",
     "serve_secure_tcp",
+    "systemd_listeners",
     "wrap_client",
     "wrap_server",
     "write_key_file",

@@ -4,6 +4,7 @@ app.py          the commands' table, and what an error looks like
 keys.py         keygen, pubkey
 echo.py         echo
 serving.py      what servers share: options, the log, serving until a signal
+places.py       where they listen
 connect.py      connect
 demo.py         demo: the command, the second process, the four parts
 demo_parts.py   what a client does in each part, and what has to come of it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import signal
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -69,6 +70,17 @@ def padding(text: str) -> PaddingPolicy:
         return parse_padding(text)
     except ValueError as exc:
         raise click.BadParameter(str(exc)) from None
+
+
+def seconds(text: str | float) -> float:
+    """A number, more than none. For click: raises `click.BadParameter`."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not number > 0:
+        raise click.BadParameter(f"it is a number of seconds, more than 0, not {text}")
+    return number
 
 
 def load(read: Callable[[str], T], name: str) -> T:

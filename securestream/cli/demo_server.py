@@ -6,24 +6,28 @@ import logging
 from typing import TYPE_CHECKING
 
 import click
+import trio
 
+from ..service.drain import Drain
 from ..streams.buffered import BufferedWriter
 from ..streams.config import ServerConfig
 from ..streams.errors import StreamFailure
 from ..trust.keyfile import read_key_file
 from ..trust.peers import AuthorizedPeers
 from .common import Address, load, public_key, run
-from .serving import log_to_stderr, serve_while
+from .serving import log_to_stderr, serve_until_drained
 from .stdio import STDIN, read_some
 
 if TYPE_CHECKING:
     from ..protocol.keys import PublicKey
+    from .places import Place
     from .serving import Stream
 
 # The first line of what a client sends says what it wants.
 ECHO = b"echo\n"
 LONG_ANSWER = b"long answer\n"
 _LONGEST_REQUEST = 100
+_GRACE = 3  # seconds
 
 ROWS = 10_000
 ROWS_BEFORE_THE_FAILURE = 4_000
@@ -45,17 +49,25 @@ def demo_server(key: str, allow: PublicKey) -> int:
     log_to_stderr(logging.ERROR)
 
     async def serve() -> None:
-        await serve_while(_answer, Address("127.0.0.1", 0), config, _until_stdin_ends)
+        drain = Drain(_GRACE)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serve_until_drained, _answer, Address("127.0.0.1", 0), config, drain, _say_port)
+            await _until_stdin_ends()
+            drain.start()
 
     return run(serve)
 
 
-async def _until_stdin_ends(listening: list[Address]) -> int:
+def _say_port(listening: list[Place]) -> None:
+    (where,) = listening
+    assert isinstance(where, Address)
+    click.echo(where.port)
+
+
+async def _until_stdin_ends() -> None:
     """However the demo ends, also by a kill -9, its end of the pipe is closed with it."""
-    click.echo(listening[0].port)
     while await read_some(STDIN, 4_096):
         pass
-    return 0
 
 
 async def _answer(stream: Stream) -> None:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, TypedDict
 
 import click
 import trio
 
-from ..protocol.codes import AlertCode
+from ..service.drain import drain_on
 from ..service.server import serve_secure_listeners
-from ..streams.config import ANYONE, ServerConfig
-from ..streams.errors import StreamFailure
+from ..streams.config import ANYONE, Limits, ServerConfig
 from ..trust.peers import AuthorizedPeers, AuthorizedPeersFile
-from .common import PADDING_HELP, Address, Failure, address, ending_signals, load, padding, public_key, reason
+from .common import PADDING_HELP, ending_signals, load, padding, public_key, seconds
+from .places import PLACE_HELP, listen, place, place_of
 from .secrets import KEY_VARIABLE, load_key, load_secret, passphrase_option
 
 if TYPE_CHECKING:
@@ -23,14 +25,13 @@ if TYPE_CHECKING:
 
     from ..protocol.keys import PublicKey
     from ..protocol.padding import PaddingPolicy
+    from ..service.drain import Drain
     from ..streams.config import Authorize
     from ..streams.secure import SecureStream
+    from .places import Place
 
     Stream = SecureStream[trio.SocketStream]
     Handler = Callable[[Stream], Awaitable[None]]
-
-# How long the connections that are open at a signal may take to hear of it.
-_GOODBYE_SECONDS = 3
 
 
 # --- options ----------------------------------------------------------------------------------------
@@ -46,10 +47,15 @@ class Serving(TypedDict):
     secret_file: str | None
     passphrase_file: str | None
     padding: PaddingPolicy
+    max_connections: int
+    max_per_source: int
+    idle_timeout: float
+    lifetime: float
+    keep_alive: float
 
 
 def serving_options(command: click.Command) -> click.Command:
-    """Gives a command `--listen`, and the options of `Serving`, before its own."""
+    """Gives a command `--listen`, `--grace`, and the options of `Serving`, before its own."""
     command.params[:0] = [
         click.Option(
             ["--key"],
@@ -59,9 +65,7 @@ def serving_options(command: click.Command) -> click.Command:
             show_envvar=True,
             help="The server's private key; - is standard input.",
         ),
-        click.Option(
-            ["--listen"], required=True, metavar="HOST:PORT", type=address, help="Port 0: the system chooses."
-        ),
+        click.Option(["--listen"], required=True, metavar="PLACE", type=place, help=PLACE_HELP),
         click.Option(
             ["--allow"], metavar="PUBKEY", type=public_key, multiple=True, help="A client that may connect. Repeatable."
         ),
@@ -69,8 +73,53 @@ def serving_options(command: click.Command) -> click.Command:
         click.Option(["--allow-anyone"], is_flag=True, help="In place of both: whoever comes."),
         click.Option(["--secret-file"], metavar="FILE", help="Clients have to know the shared secret in this file."),
         click.Option(["--padding"], metavar="NAME", type=padding, default="none", help=PADDING_HELP),
+        *_limit_options(),
+        click.Option(
+            ["--grace"],
+            metavar="SECONDS",
+            type=click.FloatRange(min=0),
+            default=3,
+            show_default=True,
+            help="What connections at work get to finish it, at the end.",
+        ),
     ]
     return passphrase_option(command)
+
+
+def _limit_options() -> list[click.Option]:
+    count, usual = click.IntRange(min=1), Limits()
+    return [
+        click.Option(
+            ["--max-connections"],
+            metavar="N",
+            type=count,
+            default=usual.connections,
+            show_default=True,
+            help="Whoever comes beyond is told that the server is busy.",
+        ),
+        click.Option(
+            ["--max-per-source"],
+            metavar="N",
+            type=count,
+            default=usual.connections_per_source,
+            help="Of them, from one IPv4 address or IPv6 network of 64 bits.  [default: all]",
+        ),
+        click.Option(
+            ["--idle-timeout"],
+            metavar="SECONDS",
+            type=seconds,
+            default=math.inf,
+            help="End connections that do nothing.",
+        ),
+        click.Option(["--lifetime"], metavar="SECONDS", type=seconds, default=math.inf, help="End connections so old."),
+        click.Option(
+            ["--keep-alive"],
+            metavar="SECONDS",
+            type=seconds,
+            default=math.inf,
+            help="Send an empty record where nothing was sent for so long.",
+        ),
+    ]
 
 
 def server_config(given: Serving) -> ServerConfig:
@@ -84,6 +133,13 @@ def server_config(given: Serving) -> ServerConfig:
         secrets=secrets,
         require_secret=bool(secrets),
         padding=given["padding"],
+        limits=Limits(
+            connections=given["max_connections"],
+            connections_per_source=given["max_per_source"],
+            idle_timeout=given["idle_timeout"],
+            lifetime=given["lifetime"],
+        ),
+        keep_alive=given["keep_alive"],
     )
 
 
@@ -110,53 +166,22 @@ def log_to_stderr(level: int) -> None:
     logging.basicConfig(stream=sys.stderr, level=level, format="securestream: %(message)s")
 
 
-async def serve_until_signal(handler: Handler, where: Address, config: ServerConfig) -> int:
-    """Serves, says where and with which key on one line, and ends with SIGTERM and Ctrl-C; the exit status."""
+async def serve_until_signal(handler: Handler, where: Place, config: ServerConfig, *, grace: float) -> int:
+    """Serves, says where and with which key on one line, and drains at SIGTERM and Ctrl-C; the exit status."""
 
-    async def until_signal(listening: list[Address]) -> int:
-        places = ", ".join(map(str, listening))
-        click.echo(f"Listening on {places} as {config.key.public_key}")
-        return await arrived.__anext__()
+    def say(listening: list[Place]) -> None:
+        click.echo(f"Listening on {', '.join(map(str, listening))} as {config.key.public_key}")
 
-    with trio.open_signal_receiver(*ending_signals()) as arrived:
-        number = await serve_while(handler, where, config, until_signal)
-    return 0 if number == signal.SIGTERM else 128 + number
+    with drain_on(*ending_signals(), grace=grace) as drain:
+        await serve_until_drained(handler, where, config, drain, say)
+    return 0 if drain.signal in (None, signal.SIGTERM) else 128 + drain.signal
 
 
-async def serve_while(
-    handler: Handler, where: Address, config: ServerConfig, wait: Callable[[list[Address]], Awaitable[int]]
-) -> int:
-    """Serves until `wait(addresses)` returns; then takes no more connections, and tells those that are open.
-
-    Returns what `wait` does. Raises `Failure` where it can't listen.
-    """
-    ending = trio.Event()
-
-    async def handle(stream: Stream) -> None:
-        async with trio.open_nursery() as connection:
-            connection.start_soon(_fail_after, ending)
-            await handler(stream)
-            connection.cancel_scope.cancel()
-
-    listeners = await _listen(where)
-    async with trio.open_nursery() as handlers, trio.open_nursery() as accepting:
-        accepting.start_soon(lambda: serve_secure_listeners(handle, listeners, config, handler_nursery=handlers))
-        result = await wait([Address(*listener.socket.getsockname()[:2]) for listener in listeners])
-        accepting.cancel_scope.cancel()
-        ending.set()
-        handlers.cancel_scope.deadline = trio.current_time() + _GOODBYE_SECONDS
-    return result
-
-
-async def _listen(where: Address) -> list[trio.SocketListener]:
-    try:
-        return await trio.open_tcp_listeners(where.port, host=where.host)
-    except UnicodeError:
-        raise Failure(f"can't listen on {where}: not the name of a host") from None
-    except OSError as exc:
-        raise Failure(f"can't listen on {where}: {reason(exc)}") from None
-
-
-async def _fail_after(ending: trio.Event) -> None:
-    await ending.wait()
-    raise StreamFailure(AlertCode.SHUTTING_DOWN, "this server is shutting down")
+async def serve_until_drained(
+    handler: Handler, where: Place, config: ServerConfig, drain: Drain, ready: Callable[[list[Place]], None]
+) -> None:
+    """Serves until `drain` was started and is done. `ready` is told where. Raises `Failure` where it can't listen."""
+    listeners = list(await listen(where))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(partial(serve_secure_listeners, handler, listeners, config, drain=drain))
+        ready([place_of(listener) for listener in listeners])

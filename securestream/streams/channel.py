@@ -271,7 +271,8 @@ def address_of(stream: trio.abc.Stream) -> str:
     if bottom is None:
         return ""
     try:
-        name = bottom.socket.getpeername()
+        # Clients of Unix sockets have no name as a rule: then it is the server's path that says where it comes from.
+        name = bottom.socket.getpeername() or bottom.socket.getsockname()
     except OSError:
         return ""
     if isinstance(name, tuple) and isinstance(name[0], str):

@@ -16,7 +16,7 @@ import securestream as ss
 from securestream.trust.keyfile import write_key_file
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 ROOT = Path(ss.__file__).parents[1]
 
@@ -64,17 +64,26 @@ async def running(
     *arguments: str | Path, stdin: int = subprocess.PIPE, stdout: int = subprocess.PIPE
 ) -> AsyncIterator[trio.Process]:
     """A command while it runs. It is killed at the end, whatever happens."""
-    process = await trio.lowlevel.open_process(
-        command(*arguments), stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, env=ENVIRONMENT
+    async with process(command(*arguments), stdin=stdin, stdout=stdout) as started:
+        yield started
+
+
+@contextlib.asynccontextmanager
+async def process(
+    arguments: list[str], *, stdin: int = subprocess.PIPE, stdout: int = subprocess.PIPE, pass_fds: Sequence[int] = ()
+) -> AsyncIterator[trio.Process]:
+    """Any program while it runs. It is killed at the end, whatever happens."""
+    started = await trio.lowlevel.open_process(
+        arguments, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, env=ENVIRONMENT, pass_fds=pass_fds
     )
     try:
         with trio.fail_after(PATIENCE):
-            yield process
+            yield started
     finally:
-        process.kill()
+        started.kill()
         with trio.CancelScope(shield=True):
-            await process.wait()
-            for pipe in (process.stdin, process.stdout, process.stderr):
+            await started.wait()
+            for pipe in (started.stdin, started.stdout, started.stderr):
                 if pipe is not None:
                     await pipe.aclose()
 

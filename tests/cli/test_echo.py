@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +16,7 @@ import trio
 import securestream as ss
 from securestream.cli.app import run
 
-from .support import Keys, cli, echo_server, read_all, read_line, running
+from .support import Keys, cli, command, echo_server, process, read_all, read_line, running
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -167,3 +168,79 @@ async def test_its_reader_may_leave(keys: Keys) -> None:
             assert await server.wait() == 141
     finally:
         os.close(writing)
+
+
+# --- other places, limits, draining ------------------------------------------------------------------------
+
+
+async def test_it_listens_on_a_unix_socket_and_takes_it_away_at_the_end(tmp_path: Path, keys: Keys) -> None:
+    path = tmp_path / "echo"
+    options = ["--key", str(keys.server_file), "--allow-anyone", "--listen", f"unix:{path}"]
+    async with running("echo", *options) as server:
+        assert await read_line(server) == f"Listening on unix:{path} as {keys.server_public}\n"
+        async with await ss.wrap_client(await trio.open_unix_socket(path), keys.config()) as stream:
+            await stream.send_all(b"hello")
+            assert await stream.receive_some() == b"hello"
+        server.terminate()
+        assert await server.wait() == 0
+        assert await read_all(server.stderr) == b""
+    assert not path.exists()
+
+
+async def test_it_takes_the_sockets_that_systemd_has_opened(keys: Keys) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as opened:
+        port, number = opened.getsockname()[1], opened.fileno()
+        echo = command("echo", "--key", keys.server_file, "--allow-anyone", "--listen", "systemd")
+        as_systemd = [sys.executable, "-c", START_AS_SYSTEMD, str(number), *echo]
+        async with process(as_systemd, pass_fds=[number]) as server:
+            assert (await read_line(server)).startswith(f"Listening on 127.0.0.1:{port} as ")
+            async with await ss.open_secure_tcp_stream("127.0.0.1", port, keys.config()) as stream:
+                await stream.send_all(b"hello")
+                assert await stream.receive_some() == b"hello"
+            server.terminate()
+            assert await server.wait() == 0
+
+
+START_AS_SYSTEMD = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+async def test_its_limits_are_those_of_its_options(keys: Keys) -> None:
+    limits = ["--max-per-source", "1", "--idle-timeout", "0.2", "--lifetime", "60", "--keep-alive", "30"]
+    options = ["--key", str(keys.server_file), "--allow-anyone", "--listen", "127.0.0.1:0", *limits]
+    async with running("echo", *options) as server:
+        port = int((await read_line(server)).split()[2].rpartition(":")[2])
+        async with await ss.open_secure_tcp_stream("127.0.0.1", port, keys.config()) as stream:
+            with pytest.raises(ss.HandshakeRefused) as refused:
+                await ss.open_secure_tcp_stream("127.0.0.1", port, keys.config())
+            with pytest.raises(ss.PeerAlert) as ended:
+                await stream.receive_some()
+    assert refused.value.alert.code == ss.AlertCode.BUSY
+    assert ended.value.alert.code == ss.AlertCode.IDLE_TIMEOUT
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+async def test_connections_at_work_have_the_grace_and_a_second_signal_ends_it(keys: Keys, signals: int) -> None:
+    """A client that takes nothing keeps the echo at work. With one signal and a grace of none it ends as well."""
+    grace = "0" if signals == 1 else "1000"
+    options = ["--key", str(keys.server_file), "--allow-anyone", "--listen", "127.0.0.1:0", "--grace", grace]
+    async with running("echo", *options) as server:
+        port = int((await read_line(server)).split()[2].rpartition(":")[2])
+        idle = await ss.open_secure_tcp_stream("127.0.0.1", port, keys.config())
+        busy = await ss.open_secure_tcp_stream("127.0.0.1", port, keys.config())
+        with trio.move_on_after(0.3):  # until nothing more goes in
+            while True:
+                await busy.send_all(bytes(2**20))
+        server.terminate()
+        with pytest.raises(ss.PeerAlert) as told:
+            await idle.receive_some()
+        if signals == 2:
+            server.terminate()
+        assert await server.wait() == 0
+        assert told.value.alert.code == ss.AlertCode.SHUTTING_DOWN
+        for stream in (idle, busy):
+            await trio.aclose_forcefully(stream)

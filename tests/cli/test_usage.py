@@ -84,6 +84,10 @@ def test_the_exit_statuses_of_connect_are_in_its_help() -> None:
 
 CONNECT = ["connect", "127.0.0.1:1", "--server-key", PUBLIC]
 ECHO = ["echo", "--key", "{key}", "--listen"]
+ECHO_ANYONE = [*ECHO, "127.0.0.1:0", "--allow-anyone"]
+NO_TIME = "it is a number of seconds, more than 0"
+NO_PATH = "a path stands behind unix:, as in unix:/run/echo.sock"
+NOT_A_PLACE = "it is HOST:PORT, as 127.0.0.1:9222, db.example:9222 or [::1]:9222; or unix:PATH, or systemd"
 NOT_AN_ADDRESS = "it is HOST:PORT, as 127.0.0.1:9222, db.example:9222 or [::1]:9222"
 BAD_ADDRESS = "Invalid value for 'HOST:PORT': "
 NOT_STDIN = "standard input is what is sent: put the secret into a file"
@@ -147,7 +151,17 @@ WHO = "say who may connect: --allow PUBKEY for each client, --clients FILE, or -
             "Invalid value for '--padding': a padding is one of: none, full, ",
             2,
         ),
-        ([*ECHO, ":0", "--allow-anyone"], f"Invalid value for '--listen': {NOT_AN_ADDRESS}{SEE_ECHO}", 2),
+        ([*ECHO, ":0", "--allow-anyone"], f"Invalid value for '--listen': {NOT_A_PLACE}{SEE_ECHO}", 2),
+        ([*ECHO, "unix:", "--allow-anyone"], f"Invalid value for '--listen': {NO_PATH}{SEE_ECHO}", 2),
+        ([*ECHO, "systemd", "--allow-anyone"], "can't listen on systemd: systemd's sockets can't be used: none", 1),
+        ([*ECHO, "unix:/no/s", "--allow-anyone"], "can't listen on unix:/no/s: No such file or directory", 1),
+        ([*ECHO, "unix:/dev/null", "--allow-anyone"], "can't listen on unix:/dev/null: there is a file that is no", 1),
+        ([*ECHO, f"unix:/{'x' * 200}", "--allow-anyone"], f"can't listen on unix:/{'x' * 200}: AF_UNIX path too", 1),
+        ([*ECHO_ANYONE, "--idle-timeout", "0"], f"Invalid value for '--idle-timeout': {NO_TIME}, not 0", 2),
+        ([*ECHO_ANYONE, "--lifetime", "x"], f"Invalid value for '--lifetime': {NO_TIME}, not x", 2),
+        ([*ECHO_ANYONE, "--keep-alive", "nan"], f"Invalid value for '--keep-alive': {NO_TIME}, not nan", 2),
+        ([*ECHO_ANYONE, "--grace", "-1"], "Invalid value for '--grace': -1.0 is not in the range x>=0.", 2),
+        ([*ECHO_ANYONE, "--max-connections", "0"], "Invalid value for '--max-connections': 0 is not in", 2),
         ([*ECHO, "127.0.0.1:0", "--allow", "x"], f"Invalid value for '--allow': {NOT_A_KEY}{SEE_ECHO}", 2),
         (
             [*ECHO, "192.0.2.1:1", "--allow-anyone"],
