@@ -17,7 +17,7 @@ import trio
 
 from ..protocol.alerts import AlertCode, printable
 from ..streams.channel import address_of
-from ..streams.errors import AccessDenied, AuthorizationFailed, HandshakeError, StreamFailure
+from ..streams.errors import AccessDenied, AuthorizationFailed, HandshakeError, SecretsFailed, StreamFailure
 from ..streams.secure import SecureStream, alert_for, is_end_of, leaves
 from ..streams.wrap import Place, refuse_client, shake_hands
 from .connection import Connection, look_every, source_of
@@ -227,6 +227,8 @@ class _Connections(Generic[T_Stream]):
             return await shake_hands(transport, self.config, place)
         except AuthorizationFailed as exc:
             logger.error("refused %s, %s, for authorize failed", address, exc.public_key, exc_info=exc.__cause__)
+        except SecretsFailed as exc:
+            logger.error("refused %s, for secrets failed", address, exc_info=exc.__cause__)
         except AccessDenied as exc:
             logger.warning("refused %s, %s: %s [%s]", address, exc.public_key, printable(str(exc.__cause__)), exc.code)
         except HandshakeError as exc:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, final
 
@@ -47,6 +47,10 @@ whose text the peer gets to read. To return False is an error and refuses, too: 
 
 JudgeServer = Callable[[PublicKey], Awaitable[object]]
 """Accepts a server's key by returning, refuses it by raising `PermissionError`; False refuses, too."""
+
+Secrets = Callable[[], Iterable[SharedSecret]]
+"""Gives the shared secrets that a server takes at this moment. Not async, and to be quick: whoever says hello has it
+asked, before having shown anything."""
 
 Credentials = Callable[[bytes], bytes]
 """Gets what is to be signed, gives what the server is shown."""
@@ -107,7 +111,8 @@ class ClientConfig:
     `server_key`         the server's key; or an async callable that is asked about the key of whoever answers,
                          accepts by returning and refuses by raising `PermissionError`
     `middlebox_key`      the key of the router in front of the server, where there is one
-    `secret`             the shared secret, for servers behind that gate
+    `secret`             the shared secret, for servers behind that gate; or a callable that gives it, asked at each
+                         handshake
     `credentials`        shown to the server beside the key: bytes, at most 32,768, or a callable that gets
                          what is to be signed
     `suites`             in the order of preference
@@ -125,7 +130,7 @@ class ClientConfig:
     key: PrivateKey | None = None
     server_key: PublicKey | JudgeServer | None = None
     middlebox_key: PublicKey | None = None
-    secret: SharedSecret | None = None
+    secret: SharedSecret | Callable[[], SharedSecret] | None = None
     credentials: bytes | Credentials = field(default=b"", repr=False)
     suites: Sequence[Suite] = DEFAULT_SUITES
     padding: PaddingPolicy = field(default_factory=NoPadding)
@@ -139,11 +144,19 @@ class ClientConfig:
         _check_type("server_key", self.server_key, PublicKey, optional=True, or_callable=True)
         _check_type("key", self.key, PrivateKey, optional=True)
         _check_type("middlebox_key", self.middlebox_key, PublicKey, optional=True)
-        _check_type("secret", self.secret, SharedSecret, optional=True)
+        _check_type("secret", self.secret, SharedSecret, optional=True, or_callable=True)
         if not callable(self.credentials):
             check_credentials(self.credentials)
         object.__setattr__(self, "suites", tuple(self.suites))
         _check_common(self)
+
+    def secret_now(self) -> SharedSecret | None:
+        """The secret to show. Raises `TypeError` where the callable gives something else, and what it raises."""
+        if self.secret is None or isinstance(self.secret, SharedSecret):
+            return self.secret
+        secret = self.secret()
+        _check_type("secret", secret, SharedSecret)
+        return secret
 
     @property
     def pinned_key(self) -> PublicKey | None:
@@ -157,7 +170,8 @@ class ServerConfig:
 
     `key`                this server's long-term key
     `authorize`          an async callable that is asked about every client (see `Authorize`), or `ANYONE`
-    `secrets`            the shared secrets taken here: more than one while they are rotated
+    `secrets`            the shared secrets taken here: more than one while they are rotated; or a callable that gives
+                         them, asked at each handshake (see `Secrets`)
     `require_secret`     refuse clients without one of them, before any costly step
     `require_route`      refuse clients that don't know this server's key. Not behind a router
     `suites`, `padding`  as for clients
@@ -172,7 +186,7 @@ class ServerConfig:
 
     key: PrivateKey
     authorize: Authorize
-    secrets: Sequence[SharedSecret] = ()
+    secrets: Sequence[SharedSecret] | Secrets = ()
     require_secret: bool = False
     require_route: bool = False
     suites: Sequence[Suite] = DEFAULT_SUITES
@@ -187,9 +201,8 @@ class ServerConfig:
         if not callable(self.authorize):
             raise TypeError("authorize is an async callable, or ANYONE")
         object.__setattr__(self, "suites", tuple(self.suites))
-        object.__setattr__(self, "secrets", tuple(self.secrets))
-        for secret in self.secrets:
-            _check_type("secrets", secret, SharedSecret)
+        if not callable(self.secrets):
+            object.__setattr__(self, "secrets", self.secrets_now())
         if self.require_secret and not self.secrets:
             raise ValueError("require_secret without secrets would refuse everybody")
         _check_type("limits", self.limits, Limits)
@@ -197,9 +210,17 @@ class ServerConfig:
             raise ValueError("keep_alive is seconds, more than none")
         _check_common(self)
 
+    def secrets_now(self) -> tuple[SharedSecret, ...]:
+        """The secrets to take. Raises `TypeError` where there is something else among them, and what the callable
+        raises."""
+        secrets = tuple(self.secrets() if callable(self.secrets) else self.secrets)
+        for secret in secrets:
+            _check_type("secrets", secret, SharedSecret)
+        return secrets
+
     @property
     def secret_policy(self) -> SecretPolicy:
-        """The gate: off without secrets, optional with them, required on demand."""
+        """The gate: off without secrets, optional with them or with a callable, required on demand."""
         if not self.secrets:
             return SecretPolicy.OFF
         return SecretPolicy.REQUIRED if self.require_secret else SecretPolicy.OPTIONAL

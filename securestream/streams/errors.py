@@ -202,6 +202,12 @@ class AuthorizationFailed(HandshakeError):
         self.public_key = public_key
 
 
+class SecretsFailed(HandshakeError):
+    """`secrets` itself failed, or gave what is no secret, so that nobody was let in. The cause is in `__cause__`."""
+
+    code: str = code_name(AlertCode.INTERNAL_ERROR)
+
+
 _CLASSES: dict[AlertCode, type[HandshakeError]] = {
     AlertCode.UNSUPPORTED_VERSION: UnsupportedVersion,
     AlertCode.NO_COMMON_SUITE: NoCommonSuite,

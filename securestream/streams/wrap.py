@@ -28,6 +28,7 @@ from .errors import (
     HandshakeRefused,
     HandshakeTimeout,
     HandshakeTruncated,
+    SecretsFailed,
     ServerBusy,
     ServerKeyMismatch,
     handshake_error,
@@ -66,7 +67,8 @@ async def wrap_server(transport: T_Stream, config: ServerConfig) -> SecureStream
 
     A client that is refused is told why. Raises `HandshakeError`, one subclass a cause: `AccessDenied`,
     `BadSecret`, `UnknownServerKey`, `UnsupportedVersion`, `NoCommonSuite`, `BadResponse`, `HandshakeTimeout`,
-    `HandshakeTruncated`, `AuthorizationFailed` when `config.authorize` itself fails.
+    `HandshakeTruncated`, `AuthorizationFailed` when `config.authorize` itself fails, `SecretsFailed` when
+    `config.secrets` does.
     """
     return await shake_hands(transport, config, Place(transport, config.handshake_timeout))
 
@@ -188,7 +190,7 @@ async def _client_handshake(transport: T_Stream, config: ClientConfig) -> Secure
         key=config.key or PrivateKey.generate(),
         server_key=config.pinned_key,
         middlebox_key=config.middlebox_key,
-        secret=config.secret,
+        secret=config.secret_now(),
         suites=config.suites,
     )
     await frames.send(handshake.hello())
@@ -259,13 +261,7 @@ class _ServerSide:
         self._config = config
         self.channel = channel_over(transport)
         self._frames = _Frames(self.channel)
-        self.handshake = ServerHandshake(
-            key=config.key,
-            suites=config.suites,
-            secrets=config.secrets,
-            secret_policy=config.secret_policy,
-            require_route=config.require_route,
-        )
+        self.handshake: ServerHandshake  # from the hello on
         self._records: tuple[RecordWriter, RecordReader] | None = None
 
     async def run(self) -> tuple[Peer, RecordWriter, RecordReader]:
@@ -296,8 +292,8 @@ class _ServerSide:
             raise _Refused(Alert(exc.alert_code), handshake_error(exc)) from exc
 
     async def _steps(self) -> tuple[Peer, RecordWriter, RecordReader]:
-        handshake = self.handshake
         _, body = await self._frames.receive({Kind.HELLO})
+        handshake = self.handshake = self._new_handshake()
         handshake.hello(body)
         await self._frames.send(handshake.challenge())
         transcript = CLIENT_SIGNS + handshake.handshake_hash
@@ -319,6 +315,22 @@ class _ServerSide:
         await trio.lowlevel.checkpoint_if_cancelled()  # before it is sealed: too late, it is alert 9 in its place
         await self._frames.send(seal_at_any_rate(writer, lambda: writer.verdict(RecordType.ACCEPT)))
         return peer, writer, reader
+
+    def _new_handshake(self) -> ServerHandshake:
+        config = self._config
+        try:
+            secrets = config.secrets_now()
+        except Exception as exc:
+            raise _Refused(
+                Alert(AlertCode.INTERNAL_ERROR), SecretsFailed(f"secrets failed: {type(exc).__name__}")
+            ) from exc
+        return ServerHandshake(
+            key=config.key,
+            suites=config.suites,
+            secrets=secrets,
+            secret_policy=config.secret_policy,
+            require_route=config.require_route,
+        )
 
     async def _authorize(self, peer: Peer) -> Peer:
         try:

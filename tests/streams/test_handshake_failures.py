@@ -370,11 +370,12 @@ EXAMPLES: dict[ss.StreamError, str] = {
     ss.AccessDenied("", KEY): "access_denied",
     ss.ServerBusy(): "busy",
     ss.AuthorizationFailed("", KEY): "internal_error",
+    ss.SecretsFailed(): "internal_error",
 }
 IN_THE_HANDSHAKE = {
     "HandshakeError", "HandshakeTimeout", "HandshakeTruncated", "ServerKeyMismatch", "HandshakeRefused",
     "UnsupportedVersion", "NoCommonSuite", "UnknownServerKey", "BadSecret", "BadResponse", "AccessDenied",
-    "ServerBusy", "AuthorizationFailed",
+    "ServerBusy", "AuthorizationFailed", "SecretsFailed",
 }  # fmt: skip
 
 
