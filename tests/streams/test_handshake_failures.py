@@ -356,6 +356,7 @@ EXAMPLES: dict[ss.StreamError, str] = {
     ss.PeerAlert(ss.Alert(4_711)): "alert_4711",
     ss.TruncatedStream(): "truncated_stream",
     ss.BadRecord("", "bad_record"): "bad_record",
+    ss.BadMessage(): "bad_message",
     ss.TransportBroken(): "transport_broken",
     ss.HandshakeError(): "protocol_error",
     ss.HandshakeTimeout(): "handshake_timeout",
