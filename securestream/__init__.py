@@ -37,6 +37,7 @@ from .service.address import Address, connect, parse_address
 from .service.client import open_secure_tcp_stream
 from .service.drain import Drain, drain_on
 from .service.pool import PoolStatistics, StreamPool
+from .service.relay import cut_on_error, relay
 from .service.server import secure_handler, serve_secure_listeners, serve_secure_tcp
 from .service.sockets import UnixListener, open_unix_listener, systemd_listeners
 from .streams.buffered import BufferedWriter
@@ -135,6 +136,7 @@ __all__ = [
     "UnknownServerKey",
     "UnsupportedVersion",
     "connect",
+    "cut_on_error",
     "drain_on",
     "open_secure_tcp_stream",
     "open_unix_listener",
@@ -143,6 +145,7 @@ __all__ = [
     "read_key_file",
     "read_passphrase_file",
     "read_secret_file",
+    "relay",
     "secure_handler",
     "send_cover_traffic",
     "serve_secure_listeners",
