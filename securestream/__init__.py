@@ -16,6 +16,7 @@ Imports point down: protocol <- streams, trust <- service <- testing, cli.
 from __future__ import annotations
 
 from .protocol.alerts import Alert, AlertCode
+from .protocol.credentials import CredentialsRefused
 from .protocol.handshake import Session
 from .protocol.keys import PrivateKey, PublicKey, SharedSecret
 from .protocol.padding import (
@@ -45,10 +46,12 @@ from .streams.config import ANYONE, ClientConfig, Limits, Peer, ServerConfig
 from .streams.errors import (
     AccessDenied,
     AuthorizationFailed,
+    BadCredentials,
     BadMessage,
     BadRecord,
     BadResponse,
     BadSecret,
+    CredentialsFailed,
     HandshakeError,
     HandshakeRefused,
     HandshakeTimeout,
@@ -70,6 +73,9 @@ from .streams.secure import SecureStream, StreamStatistics
 from .streams.shaping import send_cover_traffic
 from .streams.wrap import wrap_client, wrap_server
 from .trust.address import AddressError
+from .trust.credentials.ed25519 import Ed25519Credentials, Ed25519Verifier
+from .trust.credentials.several import SeveralCredentials, SeveralVerifier
+from .trust.credentials.verifier import TrustedKey, Verifier
 from .trust.keyfile import KeyFileError, read_key_file, read_passphrase_file, read_secret_file, write_key_file
 from .trust.peers import AuthorizedClient, AuthorizedPeers, AuthorizedPeersFile, PeersFileError
 
@@ -86,6 +92,7 @@ __all__ = [
     "AuthorizedClient",
     "AuthorizedPeers",
     "AuthorizedPeersFile",
+    "BadCredentials",
     "BadMessage",
     "BadRecord",
     "BadResponse",
@@ -94,7 +101,11 @@ __all__ = [
     "BucketPadding",
     "BufferedWriter",
     "ClientConfig",
+    "CredentialsFailed",
+    "CredentialsRefused",
     "Drain",
+    "Ed25519Credentials",
+    "Ed25519Verifier",
     "FullRecords",
     "HandshakeError",
     "HandshakeRefused",
@@ -123,6 +134,8 @@ __all__ = [
     "ServerConfig",
     "ServerKeyMismatch",
     "Session",
+    "SeveralCredentials",
+    "SeveralVerifier",
     "SharedSecret",
     "StreamError",
     "StreamFailure",
@@ -132,9 +145,11 @@ __all__ = [
     "TorCells",
     "TransportBroken",
     "TruncatedStream",
+    "TrustedKey",
     "UnixListener",
     "UnknownServerKey",
     "UnsupportedVersion",
+    "Verifier",
     "connect",
     "cut_on_error",
     "drain_on",

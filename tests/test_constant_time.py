@@ -149,7 +149,10 @@ def all_looks() -> set[Look]:
 PUBLIC = "public keys, which are sent in clear or known to whoever may time this"
 OWN = "this program's own key, when it is read or made: nobody else chooses what it is compared with"
 NUMBER = "libsodium's number for a message's purpose, of a record that is genuine; no authentication code"
+FORM = "which characters are in a token; whoever has sent it knows them"
 KEYS = "PublicKey.__eq__, which takes constant time"
+
+_OWN_CERTIFICATE = "private_key.public_key() != chain[0].public_key()"
 
 ALLOWED: dict[Look, str] = {
     Look("cli/connect.connect", "STANDARD_INPUT in (key, secret_file, passphrase_file)"): "names of files",
@@ -168,6 +171,9 @@ ALLOWED: dict[Look, str] = {
     Look("protocol/suites.tag_and_type_agree", "tag == ANY_TYPE"): NUMBER,
     Look("protocol/suites.tag_and_type_agree", "_TAG_OF_TYPE[record_type] == tag"): NUMBER,
     Look("streams/wrap._judge", "wanted == server_key"): KEYS,
+    Look("trust/credentials/certificates.CertificateCredentials.__init__", _OWN_CERTIFICATE): PUBLIC,
+    Look("trust/credentials/certificates._check_kind", "key.public_numbers().e < 2 ** 32"): "an RSA public key",
+    Look("trust/credentials/tokens.TokenVerifier.verify", "not _COMPACT.fullmatch(credentials)"): "his own",
     Look("trust/address._check_sense", "found.client_key.public_key == found.server_key"): KEYS,
 }
 

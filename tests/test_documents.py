@@ -48,6 +48,13 @@ def test_a_failing_answer_shows_its_rows_and_then_the_alert() -> None:
     assert alert == "and then: alert 5001: the backend went away"
 
 
+def test_two_factors_are_both_known_to_the_server_and_its_certificate_to_the_client() -> None:
+    assert run(str(ROOT / "examples" / "credentials.py")).splitlines() == [
+        "the server: CN=orders.example",
+        "hello alice on alice's laptop",
+    ]
+
+
 def test_links_inside_the_documents_lead_somewhere() -> None:
     for document in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text(encoding="utf-8")):

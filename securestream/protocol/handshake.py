@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .codes import AlertCode
+from .credentials import client_statement, server_statement
 from .errors import LocalProtocolError, RemoteProtocolError
 from .keys import PrivateKey, PublicKey, SharedSecret
 from .messages import (
@@ -104,7 +105,7 @@ class SessionKeys:
 class _Machine:
     """What both sides share: the state, and Noise underneath."""
 
-    __slots__ = ("_noise", "_shared_keys", "_state", "_suite", "_suites")
+    __slots__ = ("_noise", "_shared_keys", "_state", "_suite", "_suites", "client_statement", "server_statement")
 
     _noise: HandshakeState
     _suite: Suite
@@ -113,6 +114,10 @@ class _Machine:
         self._state = State.START
         self._suites = tuple(suites)
         self._shared_keys = SharedKeys()
+        # What the sides' credentials sign, once it is known: the server's before challenge is written or after it is
+        # read, the client's likewise with response.
+        self.client_statement: bytes = b""
+        self.server_statement: bytes = b""
 
     @property
     def state(self) -> State:
@@ -232,13 +237,18 @@ class ClientHandshake(_Machine):
         The caller judges that key before it calls `response()`, which tells the server who the client is.
         """
         self._require_turn(Step.CHALLENGE)
+        h1 = self._noise.get_handshake_hash()
         payload = self._read_noise(body, AlertCode.PROTOCOL_ERROR, "the challenge is not genuine")
         if not payload or payload[0] not in self._suites:
             raise self._failure("the server chose a suite that was not offered", AlertCode.PROTOCOL_ERROR)
         self._suite = Suite(payload[0])
         self.server_payload = payload[1:]
+        server_key, e = self._remote_key(), self._noise.re
+        assert e is not None  # the challenge begins with it
+        self.server_statement = server_statement(h1, e, server_key, self._suite)
+        self.client_statement = client_statement(self._noise.get_handshake_hash(), self.public_key)
         self._enter(Step.CHALLENGE)
-        return self._remote_key()
+        return server_key
 
     def response(self, credentials: bytes = b"") -> bytes:
         """The last frame, which shows the client's key and credentials to the server alone."""
@@ -303,7 +313,14 @@ class ServerHandshake(_Machine):
         self._suite = suite
         self._check_route(hello)
         self.used_secret = hello.uses_secret
+        self._make_server_statement()
         self._enter(Step.HELLO)
+
+    def _make_server_statement(self) -> None:
+        """Makes the ephemeral key that challenge will send: it is signed with the rest."""
+        e = self._noise.e = self._noise.e or PrivateKey.generate()
+        h1 = self._noise.get_handshake_hash()
+        self.server_statement = server_statement(h1, e.public_key, self.public_key, self._suite)
 
     def _check_secret_policy(self, uses_secret: bool) -> None:
         if uses_secret and self._secret_policy is SecretPolicy.OFF:
@@ -350,9 +367,12 @@ class ServerHandshake(_Machine):
     def response(self, body: bytes) -> PublicKey:
         """Takes the response; gives the key that the client has proved to own, for the caller to judge."""
         self._require_turn(Step.RESPONSE)
+        h2 = self._noise.get_handshake_hash()
         self.credentials = self._read_noise(body, AlertCode.BAD_RESPONSE, "the response is not genuine")
+        client_key = self._remote_key()
+        self.client_statement = client_statement(h2, client_key)
         self._enter(Step.RESPONSE)
-        return self._remote_key()
+        return client_key
 
     def split(self) -> SessionKeys:
         """The keys of the records. Raises `LocalProtocolError` before the handshake is finished."""

@@ -17,7 +17,15 @@ import trio
 
 from ..protocol.alerts import AlertCode, printable
 from ..streams.channel import address_of
-from ..streams.errors import AccessDenied, AuthorizationFailed, HandshakeError, SecretsFailed, StreamFailure
+from ..streams.errors import (
+    AccessDenied,
+    AuthorizationFailed,
+    BadCredentials,
+    CredentialsFailed,
+    HandshakeError,
+    SecretsFailed,
+    StreamFailure,
+)
 from ..streams.secure import SecureStream, alert_for, is_end_of, leaves
 from ..streams.wrap import Place, refuse_client, shake_hands
 from .connection import Connection, look_every, source_of
@@ -229,7 +237,9 @@ class _Connections(Generic[T_Stream]):
             logger.error("refused %s, %s, for authorize failed", address, exc.public_key, exc_info=exc.__cause__)
         except SecretsFailed as exc:
             logger.error("refused %s, for secrets failed", address, exc_info=exc.__cause__)
-        except AccessDenied as exc:
+        except CredentialsFailed as exc:
+            logger.error("refused %s: %s", address, exc, exc_info=exc.__cause__)
+        except (AccessDenied, BadCredentials) as exc:
             logger.warning("refused %s, %s: %s [%s]", address, exc.public_key, printable(str(exc.__cause__)), exc.code)
         except HandshakeError as exc:
             logger.warning("refused %s: %s [%s]", address, printable(str(exc)), exc.code)

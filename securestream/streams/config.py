@@ -19,12 +19,12 @@ class Peer:
     """Who is at the other end, proved.
 
     `public_key`   its long-term key
-    `credentials`  what it showed beside its key, at most 32,768 bytes; b"" for servers
+    `credentials`  what it showed beside its key, at most 32,768 bytes; proof of nothing before a verifier says so
     `address`      where it connects from, as text; "" if the transport doesn't tell
     `used_secret`  whether it showed the shared secret
-    `transcript`   what a client's credentials sign: unique to this connection (`docs/protocol.md`, section 2.1)
+    `transcript`   what its credentials sign: unique to this connection and side (`docs/protocol.md`, section 2.7)
     `name`         what this side calls it; "" if it has no name here
-    `principal`    what `authorize` returned
+    `principal`    what `authorize` returned, or a client's `verify_server`
     """
 
     public_key: PublicKey
@@ -36,14 +36,15 @@ class Peer:
     principal: object = None
 
     def accepted_as(self, principal: object) -> Peer:
-        """This peer, with what `authorize` returned; a principal with a `name` gives its name."""
+        """This peer, with what the program's judgement returned; a principal with a `name` gives its name."""
         name = getattr(principal, "name", "")
         return replace(self, principal=principal, name=name if isinstance(name, str) else "")
 
 
 Authorize = Callable[[Peer], Awaitable[object]]
 """Accepts by returning (what it returns becomes `stream.peer.principal`), refuses by raising `PermissionError`,
-whose text the peer gets to read. To return False is an error and refuses, too: it was surely meant to."""
+whose text the peer gets to read (`CredentialsRefused` is one). To return False is an error and refuses, too: it was
+surely meant to."""
 
 JudgeServer = Callable[[PublicKey], Awaitable[object]]
 """Accepts a server's key by returning, refuses it by raising `PermissionError`; False refuses, too."""
@@ -52,8 +53,8 @@ Secrets = Callable[[], Iterable[SharedSecret]]
 """Gives the shared secrets that a server takes at this moment. Not async, and to be quick: whoever says hello has it
 asked, before having shown anything."""
 
-Credentials = Callable[[bytes], bytes]
-"""Gets what is to be signed, gives what the server is shown."""
+Credentials = Callable[[bytes], bytes | Awaitable[bytes]]
+"""Gets what is to be signed, gives what the peer is shown; async where somebody else has to sign."""
 
 
 @final
@@ -113,8 +114,11 @@ class ClientConfig:
     `middlebox_key`      the key of the router in front of the server, where there is one
     `secret`             the shared secret, for servers behind that gate; or a callable that gives it, asked at each
                          handshake
-    `credentials`        shown to the server beside the key: bytes, at most 32,768, or a callable that gets
-                         what is to be signed
+    `credentials`        shown to the server beside the key: bytes, at most 32,768, or a callable, async or not,
+                         that gets what is to be signed
+    `verify_server`      an async callable that is asked about the server's credentials, as `authorize` is about a
+                         client's, before this client shows who it is. What it returns becomes
+                         `stream.peer.principal`
     `suites`             in the order of preference
     `padding`            a padding policy
     `handshake_timeout`  seconds from the first byte to the server's verdict, default 6: one more than a
@@ -123,8 +127,8 @@ class ClientConfig:
     `wait_for_accept`    whether to wait for the server's verdict. Without, a round trip is saved and a refusal
                          shows on the first receive or send; write-then-close never proves acceptance
 
-    Raises `ValueError` where neither `server_key` nor `secret` is given: anyone could stand in the middle.
-    A secret alone authenticates the group that has it, not the server.
+    Raises `ValueError` where none of `server_key`, `verify_server` and `secret` is given: anyone could stand in the
+    middle. A secret alone authenticates the group that has it, not the server.
     """
 
     key: PrivateKey | None = None
@@ -132,6 +136,7 @@ class ClientConfig:
     middlebox_key: PublicKey | None = None
     secret: SharedSecret | Callable[[], SharedSecret] | None = None
     credentials: bytes | Credentials = field(default=b"", repr=False)
+    verify_server: Authorize | None = None
     suites: Sequence[Suite] = DEFAULT_SUITES
     padding: PaddingPolicy = field(default_factory=NoPadding)
     handshake_timeout: float = 6.0
@@ -139,14 +144,18 @@ class ClientConfig:
     wait_for_accept: bool = True
 
     def __post_init__(self) -> None:
-        if self.server_key is None and self.secret is None:
-            raise ValueError("give server_key, secret or both: with neither, anyone could stand in the middle")
+        if self.server_key is None and self.secret is None and self.verify_server is None:
+            raise ValueError(
+                "give server_key, verify_server, secret or several: with none, anyone could stand in the middle"
+            )
         _check_type("server_key", self.server_key, PublicKey, optional=True, or_callable=True)
         _check_type("key", self.key, PrivateKey, optional=True)
         _check_type("middlebox_key", self.middlebox_key, PublicKey, optional=True)
         _check_type("secret", self.secret, SharedSecret, optional=True, or_callable=True)
-        if not callable(self.credentials):
-            check_credentials(self.credentials)
+        if self.verify_server is ANYONE:
+            raise ValueError("verify_server=ANYONE would take every server: leave it out, and give server_key")
+        if self.verify_server is not None and not callable(self.verify_server):
+            raise TypeError("verify_server is an async callable")
         object.__setattr__(self, "suites", tuple(self.suites))
         _check_common(self)
 
@@ -174,6 +183,7 @@ class ServerConfig:
                          them, asked at each handshake (see `Secrets`)
     `require_secret`     refuse clients without one of them, before any costly step
     `require_route`      refuse clients that don't know this server's key. Not behind a router
+    `credentials`        shown to clients beside the key, as a client's are; whoever says hello can read them
     `suites`, `padding`  as for clients
     `handshake_timeout`  seconds from accept to verdict, `authorize` included, default 5
     `close_timeout`      seconds that closing may take, default 1; 0 cuts the stream off
@@ -189,6 +199,7 @@ class ServerConfig:
     secrets: Sequence[SharedSecret] | Secrets = ()
     require_secret: bool = False
     require_route: bool = False
+    credentials: bytes | Credentials = field(default=b"", repr=False)
     suites: Sequence[Suite] = DEFAULT_SUITES
     padding: PaddingPolicy = field(default_factory=NoPadding)
     handshake_timeout: float = 5.0
@@ -233,7 +244,7 @@ def _check_type(name: str, value: object, wanted: type, *, optional: bool = Fals
 
 
 def check_credentials(credentials: object) -> None:
-    """Raises `TypeError` and `ValueError` for what can't be shown to a server."""
+    """Raises `TypeError` and `ValueError` for what can't be shown to a peer."""
     _check_type("credentials", credentials, bytes)
     if isinstance(credentials, bytes) and len(credentials) > MAX_PAYLOAD:
         raise ValueError(f"credentials have at most {MAX_PAYLOAD:,} bytes, not {len(credentials):,}")
@@ -244,5 +255,7 @@ def _check_common(config: ClientConfig | ServerConfig) -> None:
     if not suites or len(set(suites)) != len(suites) or not all(isinstance(suite, Suite) for suite in suites):
         raise ValueError("suites are at least one Suite, each once")
     _check_type("padding", config.padding, PaddingPolicy)
+    if not callable(config.credentials):
+        check_credentials(config.credentials)
     if not config.handshake_timeout > 0 or not config.close_timeout >= 0:
         raise ValueError("timeouts are seconds, more than none")

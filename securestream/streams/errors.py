@@ -186,6 +186,26 @@ class AccessDenied(HandshakeError):
         self.public_key = public_key
 
 
+class BadCredentials(HandshakeError):
+    """What the peer showed beside its key does not hold: a verifier refused it. `public_key` is the peer's.
+
+    Both sides raise it: `wrap_server` for a client's credentials, `wrap_client` for a server's.
+    """
+
+    code: str = code_name(AlertCode.BAD_CREDENTIALS)
+
+    def __init__(self, message: str, public_key: PublicKey) -> None:
+        super().__init__(message)
+        self.public_key = public_key
+
+
+class CredentialsFailed(HandshakeError):
+    """The server could make no credentials of its own: its `credentials` callable failed. The cause is in
+    `__cause__`; the client is told "internal error"."""
+
+    code: str = code_name(AlertCode.INTERNAL_ERROR)
+
+
 class ServerBusy(HandshakeError):
     """This server had no room for the client."""
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 import trio
 
 from ..protocol.alerts import Alert, AlertCode
+from ..protocol.credentials import CredentialsRefused
 from ..protocol.errors import RemoteProtocolError
 from ..protocol.handshake import ClientHandshake, ServerHandshake
 from ..protocol.keys import PrivateKey, PublicKey
@@ -24,6 +25,8 @@ from .config import ClientConfig, Peer, ServerConfig, check_credentials
 from .errors import (
     AccessDenied,
     AuthorizationFailed,
+    BadCredentials,
+    CredentialsFailed,
     HandshakeError,
     HandshakeRefused,
     HandshakeTimeout,
@@ -43,7 +46,6 @@ T_Stream = TypeVar("T_Stream", bound=trio.abc.Stream)
 
 # What a handshake asks the transport for at once. What comes beyond the frame is kept for the records.
 _RECEIVE_SIZE = 16_384
-CLIENT_SIGNS = b"securestream/1 client credentials\0"
 
 
 async def wrap_client(transport: T_Stream, config: ClientConfig) -> SecureStream[T_Stream]:
@@ -51,7 +53,8 @@ async def wrap_client(transport: T_Stream, config: ClientConfig) -> SecureStream
 
     Raises `HandshakeError`: `ServerKeyMismatch` when somebody else answers, `HandshakeRefused` when the server
     refuses (`.alert` says why), `HandshakeTimeout` after `config.handshake_timeout` seconds,
-    `HandshakeTruncated` when the connection ends.
+    `HandshakeTruncated` when the connection ends, `BadCredentials` when `config.verify_server` refuses what the
+    server shows.
     """
     try:
         with trio.CancelScope(relative_deadline=config.handshake_timeout):
@@ -66,9 +69,9 @@ async def wrap_server(transport: T_Stream, config: ServerConfig) -> SecureStream
     """Runs the server's handshake over `transport`, and owns it from here on.
 
     A client that is refused is told why. Raises `HandshakeError`, one subclass a cause: `AccessDenied`,
-    `BadSecret`, `UnknownServerKey`, `UnsupportedVersion`, `NoCommonSuite`, `BadResponse`, `HandshakeTimeout`,
-    `HandshakeTruncated`, `AuthorizationFailed` when `config.authorize` itself fails, `SecretsFailed` when
-    `config.secrets` does.
+    `BadCredentials`, `BadSecret`, `UnknownServerKey`, `UnsupportedVersion`, `NoCommonSuite`, `BadResponse`,
+    `HandshakeTimeout`, `HandshakeTruncated`, `AuthorizationFailed` when `config.authorize` itself fails,
+    `CredentialsFailed` and `SecretsFailed` when `config.credentials` and `config.secrets` do.
     """
     return await shake_hands(transport, config, Place(transport, config.handshake_timeout))
 
@@ -196,11 +199,19 @@ async def _client_handshake(transport: T_Stream, config: ClientConfig) -> Secure
     await frames.send(handshake.hello())
     server_key = await _receive_challenge(frames, handshake)
     await _judge(config, server_key)
-    await frames.send(handshake.response(_credentials(config, handshake)))
+    peer = await _verify_server(
+        config,
+        Peer(
+            public_key=server_key,
+            credentials=handshake.server_payload,
+            address=address_of(transport),
+            transcript=handshake.server_statement,
+        ),
+    )
+    await frames.send(handshake.response(await _credentials(config, handshake.client_statement)))
 
     writer, reader = _open_records(handshake, frames.take_rest())
     writer.padding = config.padding
-    peer = Peer(public_key=server_key, address=address_of(transport))
     stream = SecureStream(Parts(transport, channel, peer, handshake.session, writer, reader, config.close_timeout))
     if config.wait_for_accept:
         await stream._wait_for_verdict()
@@ -232,10 +243,27 @@ async def _judge(config: ClientConfig, server_key: PublicKey) -> None:
         raise ServerKeyMismatch(None, server_key)
 
 
-def _credentials(config: ClientConfig, handshake: ClientHandshake) -> bytes:
+async def _verify_server(config: ClientConfig, peer: Peer) -> Peer:
+    """What the server shows beside its key. Raises `BadCredentials`, and `ServerKeyMismatch` for other refusals."""
+    if config.verify_server is None:
+        return peer
+    try:
+        principal = await config.verify_server(peer)
+    except CredentialsRefused as exc:
+        raise BadCredentials(f"the server's credentials were refused: {exc}", peer.public_key) from exc
+    except PermissionError as exc:
+        raise ServerKeyMismatch(None, peer.public_key, str(exc)) from exc
+    if principal is False:
+        raise ServerKeyMismatch(None, peer.public_key)
+    return peer.accepted_as(principal)
+
+
+async def _credentials(config: ClientConfig | ServerConfig, statement: bytes) -> bytes:
+    """What the peer is shown. Raises what a callable raises, `TypeError` and `ValueError` for what can't be shown."""
     if isinstance(config.credentials, bytes):
         return config.credentials
-    credentials = config.credentials(CLIENT_SIGNS + handshake.handshake_hash + bytes(handshake.public_key))
+    made = config.credentials(statement)
+    credentials = await made if isinstance(made, Awaitable) else made
     check_credentials(credentials)
     return credentials
 
@@ -295,8 +323,7 @@ class _ServerSide:
         _, body = await self._frames.receive({Kind.HELLO})
         handshake = self.handshake = self._new_handshake()
         handshake.hello(body)
-        await self._frames.send(handshake.challenge())
-        transcript = CLIENT_SIGNS + handshake.handshake_hash
+        await self._frames.send(handshake.challenge(await self._own_credentials()))
         _, body = await self._frames.receive({Kind.RESPONSE})
         client_key = handshake.response(body)
         self._place.waits = False
@@ -309,7 +336,7 @@ class _ServerSide:
                 credentials=handshake.credentials,
                 address=self._place.address,
                 used_secret=handshake.used_secret,
-                transcript=transcript + bytes(client_key),
+                transcript=handshake.client_statement,
             )
         )
         await trio.lowlevel.checkpoint_if_cancelled()  # before it is sealed: too late, it is alert 9 in its place
@@ -332,6 +359,13 @@ class _ServerSide:
             require_route=config.require_route,
         )
 
+    async def _own_credentials(self) -> bytes:
+        try:
+            return await _credentials(self._config, self.handshake.server_statement)
+        except Exception as exc:
+            failed = CredentialsFailed(f"this server's credentials could not be made: {type(exc).__name__}")
+            raise _Refused(Alert(AlertCode.INTERNAL_ERROR), failed) from exc
+
     async def _authorize(self, peer: Peer) -> Peer:
         try:
             answer = self._config.authorize(peer)
@@ -339,6 +373,9 @@ class _ServerSide:
                 raise TypeError(f"authorize is to be async, and returned a {type(answer).__name__}")
             principal = await answer
             accepted = peer.accepted_as(principal)
+        except CredentialsRefused as exc:
+            bad = BadCredentials(f"the credentials of {peer.public_key} were refused: {exc}", peer.public_key)
+            raise _Refused(Alert.clipped(AlertCode.BAD_CREDENTIALS, str(exc)), bad) from exc
         except PermissionError as exc:
             if exc.errno is not None:  # the operating system's, not a verdict: its text names files
                 raise _Refused(*_authorization_failed(exc, peer)) from exc

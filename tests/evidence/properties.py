@@ -18,6 +18,8 @@ PROPERTIES = {
     "secret-gate": "Without the secret the server does no X25519 at all",
     "hostile-records": "Records dropped, doubled, moved, cut or made up are refused",
     "floods": "Floods cost bounded work and stall no other connection",
+    # From tests/trust and tests/service:
+    "credentials": "No credential is accepted in another connection, for the other side, after its end, or changed",
     # From tests/faults:
     "faults": "A faulty transport leads to all bytes, or to a prefix and an error; never a hang or a false end",
     "faulty-clients": "A server under faulty connections serves the others, and ends each handler",
