@@ -105,7 +105,7 @@ class SessionKeys:
 class _Machine:
     """What both sides share: the state, and Noise underneath."""
 
-    __slots__ = ("_noise", "_shared_keys", "_state", "_suite", "_suites", "client_statement", "server_statement")
+    __slots__ = ("_client_statement", "_noise", "_server_statement", "_shared_keys", "_state", "_suite", "_suites")
 
     _noise: HandshakeState
     _suite: Suite
@@ -114,10 +114,7 @@ class _Machine:
         self._state = State.START
         self._suites = tuple(suites)
         self._shared_keys = SharedKeys()
-        # What the sides' credentials sign, once it is known: the server's before challenge is written or after it is
-        # read, the client's likewise with response.
-        self.client_statement: bytes = b""
-        self.server_statement: bytes = b""
+        self._client_statement = self._server_statement = b""
 
     @property
     def state(self) -> State:
@@ -134,6 +131,16 @@ class _Machine:
         if self._state in (State.START, State.FAILED):
             raise LocalProtocolError(f"no handshake hash in state {self._state.name}")
         return self._noise.get_handshake_hash()
+
+    @property
+    def server_statement(self) -> bytes:
+        """What the server's credentials sign: known once it has read hello, and to the client with challenge."""
+        return self._server_statement
+
+    @property
+    def client_statement(self) -> bytes:
+        """What the client's credentials sign: known once it has read challenge, and to the server with response."""
+        return self._client_statement
 
     @property
     def session(self) -> Session:
@@ -245,8 +252,8 @@ class ClientHandshake(_Machine):
         self.server_payload = payload[1:]
         server_key, e = self._remote_key(), self._noise.re
         assert e is not None  # the challenge begins with it
-        self.server_statement = server_statement(h1, e, server_key, self._suite)
-        self.client_statement = client_statement(self._noise.get_handshake_hash(), self.public_key)
+        self._server_statement = server_statement(h1, e, server_key, self._suite)
+        self._client_statement = client_statement(self._noise.get_handshake_hash(), self.public_key)
         self._enter(Step.CHALLENGE)
         return server_key
 
@@ -320,7 +327,7 @@ class ServerHandshake(_Machine):
         """Makes the ephemeral key that challenge will send: it is signed with the rest."""
         e = self._noise.e = self._noise.e or PrivateKey.generate()
         h1 = self._noise.get_handshake_hash()
-        self.server_statement = server_statement(h1, e.public_key, self.public_key, self._suite)
+        self._server_statement = server_statement(h1, e.public_key, self.public_key, self._suite)
 
     def _check_secret_policy(self, uses_secret: bool) -> None:
         if uses_secret and self._secret_policy is SecretPolicy.OFF:
@@ -370,7 +377,7 @@ class ServerHandshake(_Machine):
         h2 = self._noise.get_handshake_hash()
         self.credentials = self._read_noise(body, AlertCode.BAD_RESPONSE, "the response is not genuine")
         client_key = self._remote_key()
-        self.client_statement = client_statement(h2, client_key)
+        self._client_statement = client_statement(h2, client_key)
         self._enter(Step.RESPONSE)
         return client_key
 

@@ -13,16 +13,14 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, final
 
 from ...protocol.credentials import MAX_PARTS, CredentialsRefused, decode_parts_untrusted, encode_parts
-from .extra import NEEDED
+from .extra import OfTheExtra
 from .verifier import Now, Verifier
 
-try:
+with OfTheExtra():
     from cryptography import x509
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-except ImportError as exc:
-    raise ImportError(NEEDED) from exc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 from typing import final
 
-from .extra import NEEDED
+from .extra import OfTheExtra
 from .verifier import SIGNATURE_SIZE, SignatureVerifier
 
-try:
+with OfTheExtra():
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec, utils
-except ImportError as exc:
-    raise ImportError(NEEDED) from exc
 
 _KEY_SIZE = 33
 _HALF = SIGNATURE_SIZE // 2

@@ -17,15 +17,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, final
 
 from ...protocol.credentials import CredentialsRefused
-from .extra import NEEDED
+from .extra import OfTheExtra
 from .verifier import Now, Verifier
 
-try:
+with OfTheExtra():
     import jwt
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
     from jwt.exceptions import InvalidKeyError
-except ImportError as exc:
-    raise ImportError(NEEDED) from exc
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
