@@ -38,6 +38,7 @@ from .service.address import Address, connect, parse_address
 from .service.client import open_secure_tcp_stream
 from .service.drain import Drain, drain_on
 from .service.pool import PoolStatistics, StreamPool
+from .service.proxy_protocol import ProxyHeader, receive_proxy_header
 from .service.relay import cut_on_error, relay
 from .service.server import secure_handler, serve_secure_listeners, serve_secure_tcp
 from .service.sockets import UnixListener, open_unix_listener, systemd_listeners
@@ -125,6 +126,7 @@ __all__ = [
     "PoolStatistics",
     "PowerOfTwoPadding",
     "PrivateKey",
+    "ProxyHeader",
     "PublicKey",
     "RandomPadding",
     "RecordPadding",
@@ -160,6 +162,7 @@ __all__ = [
     "read_key_file",
     "read_passphrase_file",
     "read_secret_file",
+    "receive_proxy_header",
     "relay",
     "secure_handler",
     "send_cover_traffic",
