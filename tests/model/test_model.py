@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from tests.model.engine import Finding
 
+pytestmark = pytest.mark.xdist_group("model")  # in one process: the queries share what has been derived
+
 ALL = (*QUERIES, *(mutant.query for mutant in MUTANTS))
 BATCH = {query: batch for batch in engine.batches(ALL) for query in batch}
 Answers = dict[tuple[str, str], Future[Verdict]]
