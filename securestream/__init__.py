@@ -71,7 +71,7 @@ from .streams.errors import (
 )
 from .streams.messages import MessageChannel
 from .streams.secure import SecureStream, StreamStatistics
-from .streams.shaping import send_cover_traffic
+from .streams.shaping import ConstantRate, ConstantRateStatistics, send_cover_traffic
 from .streams.wrap import wrap_client, wrap_server
 from .trust.address import AddressError
 from .trust.credentials.ed25519 import Ed25519Credentials, Ed25519Verifier
@@ -102,6 +102,8 @@ __all__ = [
     "BucketPadding",
     "BufferedWriter",
     "ClientConfig",
+    "ConstantRate",
+    "ConstantRateStatistics",
     "CredentialsFailed",
     "CredentialsRefused",
     "Drain",

@@ -74,7 +74,7 @@ class BlockPadding(PaddingPolicy):
     """Up to the next multiple of `size` bytes, 1 to 16 MiB. RFC 8467 has 128 for DNS queries and 468 for answers."""
 
     def __init__(self, size: int) -> None:
-        self.size: int = _checked_size(size)
+        self.size: int = checked_size(size)
 
     def pad_flush(self, length: int) -> int:
         return _up_to(length, self.size)
@@ -94,7 +94,7 @@ class BucketPadding(PaddingPolicy):
     """Up to the smallest of `sizes` that is enough; beyond the largest, to a multiple of that."""
 
     def __init__(self, sizes: Sequence[int]) -> None:
-        self.sizes: tuple[int, ...] = tuple(sorted({_checked_size(size) for size in sizes}))
+        self.sizes: tuple[int, ...] = tuple(sorted({checked_size(size) for size in sizes}))
         if not self.sizes:
             raise ValueError("buckets are at least one size")
 
@@ -137,7 +137,7 @@ class RandomPadding(PaddingPolicy):
     """
 
     def __init__(self, most: int, *, randbelow: Callable[[int], int] = secrets.randbelow) -> None:
-        self.most: int = _checked_size(most)
+        self.most: int = checked_size(most)
         self._randbelow = randbelow
 
     def pad_flush(self, length: int) -> int:
@@ -159,7 +159,7 @@ class KeyedPadding(PaddingPolicy):
         if not 16 <= len(key) <= 64:
             raise ValueError(f"the key of a padding has 16 to 64 bytes, not {len(key)}")
         self._key = key
-        self.most: int = _checked_size(most)
+        self.most: int = checked_size(most)
 
     def pad_content(self, content: memoryview) -> int:
         digest = hashlib.blake2b(content, key=self._key, digest_size=16, person=b"securestream-pad").digest()
@@ -190,7 +190,8 @@ def _up_to(length: int, multiple: int) -> int:
     return -(-length // multiple) * multiple
 
 
-def _checked_size(size: int) -> int:
+def checked_size(size: int) -> int:
+    """`size`, 1 byte to 16 MiB. Raises `ValueError`, `TypeError`."""
     size = operator.index(size)
     if not 1 <= size <= MAX_FLUSH_PADDING:
         raise ValueError(f"a size of padding is 1 to {MAX_FLUSH_PADDING:,} bytes, not {size}")
@@ -214,8 +215,7 @@ def record_padding(policy: PaddingPolicy, record_type: int, length: int, room: i
     """What `policy` adds to one record. Raises `ValueError`."""
     padding = policy.pad_record(record_type, length, room)
     if not isinstance(padding, int) or not 0 <= padding <= room:
-        name = type(policy).__name__
-        raise ValueError(f"{name}.pad_record({record_type}, {length}, {room}) returned {padding}: out of bounds")
+        raise _out_of_bounds(policy, f"pad_record({record_type}, {length}, {room})", padding, 0, room)
     return padding
 
 
@@ -227,6 +227,12 @@ def control_padding(policy: PaddingPolicy, record_type: int, length: int, room: 
 
 
 def _checked_length(policy: PaddingPolicy, length: int, padded: int) -> int:
-    if not isinstance(padded, int) or not length <= padded <= length + max(length, MAX_FLUSH_PADDING):
-        raise ValueError(f"{type(policy).__name__}.pad_flush({length}) returned {padded}: out of bounds")
+    most = length + max(length, MAX_FLUSH_PADDING)
+    if not isinstance(padded, int) or not length <= padded <= most:
+        raise _out_of_bounds(policy, f"pad_flush({length})", padded, length, most)
     return padded
+
+
+def _out_of_bounds(policy: PaddingPolicy, asked: str, answer: object, least: int, most: int) -> ValueError:
+    name = type(policy).__name__
+    return ValueError(f"{name}.{asked} returned {answer!r}: out of bounds, an int from {least:,} to {most:,}")

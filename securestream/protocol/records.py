@@ -24,6 +24,7 @@ others run.
 from __future__ import annotations
 
 import enum
+import secrets
 import struct
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ from .alerts import Alert, decode_alert_untrusted
 from .codes import AlertCode
 from .errors import LocalProtocolError, RemoteProtocolError
 from .messages import Kind, decode_alert_body_untrusted, encode_alert_frame
-from .padding import NoPadding, PaddingPolicy, control_padding, padded_length, record_padding
+from .padding import NoPadding, PaddingPolicy, checked_size, control_padding, padded_length, record_padding
 from .suites import (
     FORGED,
     LENGTH_SIZE,
@@ -63,6 +64,7 @@ _PLAIN_HEADER = struct.Struct("<HB")
 _ZEROS = bytes(MAX_RECORD)
 _DATA, _KEY_UPDATE = int(RecordType.DATA), int(RecordType.KEY_UPDATE)  # an enum's attribute costs a look-up
 _DATA_TAG = 0
+_NOTHING = memoryview(b"")
 
 # Buffers that no stream holds at the moment: small ones for a record, big ones for a batch. A stream has one
 # while it sends, or while bytes wait to be opened, so an idle one costs nothing, and memory that is warm is used again.
@@ -159,8 +161,14 @@ class RecordWriter:
         Raises `ValueError` before anything is sealed when the padding policy misbehaves.
         """
         self._require_open()
-        plan = self._plan(content)
-        return self._seal_batches(plan, content, self._padding_of_updates(len(plan)) if self._pads else 0)
+        return self._flush(self._plan(content), content)
+
+    def cover(self, size: int) -> Iterator[memoryview]:
+        """One flush without content that looks as one of `size` bytes: what it is cut into, and under which lengths,
+        is decided as for data. `size` is 1 byte to 16 MiB. Otherwise as `data`."""
+        self._require_open()
+        stand_in = memoryview(secrets.token_bytes(checked_size(size)))
+        return self._flush([(0, genuine + padding) for genuine, padding in self._plan(stand_in)], _NOTHING)
 
     def control(self, record_type: RecordType, content: bytes = b"", padding: int = 0) -> bytes:
         """One record of any type. CLOSE and ALERT are the last of the direction.
@@ -203,6 +211,9 @@ class RecordWriter:
     def _require_open(self) -> None:
         if self.ended:
             raise LocalProtocolError("a record after the last one of its direction")
+
+    def _flush(self, plan: list[tuple[int, int]], content: memoryview) -> Iterator[memoryview]:
+        return self._seal_batches(plan, content, self._padding_of_updates(len(plan)) if self._pads else 0)
 
     def _plan(self, content: memoryview) -> list[tuple[int, int]]:
         """The records of a flush, each as (content, padding)."""
@@ -259,7 +270,7 @@ class RecordWriter:
         """A KEY_UPDATE at the buffer's beginning, where one is due; gives where the next record goes."""
         if not self._update_is_due():
             return 0
-        return self._put(buffer, 0, _KEY_UPDATE, memoryview(b""), padding)
+        return self._put(buffer, 0, _KEY_UPDATE, _NOTHING, padding)
 
     def _update_is_due(self) -> bool:
         return self.plain_bytes >= self._update_at_bytes or self.records >= self._update_at_records

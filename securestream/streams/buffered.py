@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     import trio
 
     from .secure import SecureStream
+    from .shaping import ConstantRate
 
 
 class BufferedWriter:
-    """Gathers what is written to `stream` until a record is full, or `flush()`.
+    """Gathers what is written to `stream` until a record of it is full, or `flush()`.
 
     `async with BufferedWriter(stream) as writer:` flushes when it is left in order. Left by an exception it
     doesn't: what the peer has is a part, and the stream's own end will say so.
@@ -27,7 +28,7 @@ class BufferedWriter:
 
     __slots__ = ("_buffer", "_capacity", "_stream", "_turns")
 
-    def __init__(self, stream: SecureStream[trio.abc.Stream]) -> None:
+    def __init__(self, stream: SecureStream[trio.abc.Stream] | ConstantRate) -> None:
         self._stream = stream
         self._capacity = stream.record_capacity
         self._buffer = bytearray()

@@ -71,6 +71,7 @@ T_co = TypeVar("T_co", bound=trio.abc.Stream, covariant=True)
 LINGER_BYTES = 2**20
 SMALL = 512  # bytes; a socket that is writable has room for more
 _LOOKS = 16  # reads of what came unasked; who has sent more is cut off
+CUT_SHORT = "an earlier send on this stream was cut short"
 
 
 class Half(enum.Enum):
@@ -158,6 +159,7 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
         self._later: list[bytes] = []  # what came while _plain was waiting to be received
         self._send_turns = Turns("sending on this SecureStream")
         self._receive_turns = Turns("receiving on this SecureStream")
+        self._shapers: trio.lowlevel.ParkingLot | None = None  # see _sent_or_ended
 
     # --- sending
 
@@ -174,9 +176,7 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
         """
         self._send_turns.begin()
         try:
-            content = memoryview(data)
-            if content.format != "B" or content.ndim != 1:
-                content = content.cast("B")
+            content = flat(data)
             if content:
                 await self._send(self._writer.data, content)
             else:
@@ -260,6 +260,7 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
         wire = self._writer.control(record_type)
         if record_type is RecordType.CLOSE:
             self._sending = Half.ENDED
+            self._wake_shapers()
         return [wire]
 
     async def _transmit(self, batches: Iterable[bytes | memoryview]) -> None:
@@ -273,15 +274,17 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
             await self._explain_failed_send(exc)
         except BaseException:
             self._wire = Wire.TORN
-            self._break_sending("an earlier send on this stream was cut short")
+            self._break_sending(CUT_SHORT)
             raise
         if self._sending is not going_on:
             self._wire = Wire.SHORT
             self._check(self._sending)
+        self._wake_shapers()
 
     def _break_sending(self, why: str) -> None:
         if self._sending is not Half.CLOSED:
             self._sending, self._send_failure = Half.BROKEN, why
+            self._wake_shapers()
 
     async def _explain_failed_send(self, exc: trio.ClosedResourceError | trio.BrokenResourceError) -> NoReturn:
         """Raises what the caller is to know of a failed transport: best of all, the peer's own reason."""
@@ -381,6 +384,7 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
         if end is End.ALERTED and self._sending is not Half.CLOSED:
             self._sending = Half.BROKEN
             self._channel.interrupt_send()
+        self._wake_shapers()
 
     def _failure_of(self, end: End, cause: BaseException | None) -> Callable[[], StreamError]:
         """Why receiving is broken, as a new exception for each call."""
@@ -467,6 +471,7 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
             self._check_failure(Half.BROKEN)
         self._sending = self._receiving = Half.CLOSED
         self._answer, self._sent_alert = None, alert
+        self._wake_shapers()
         if self._send_turns.taken:
             self._channel.interrupt_send_between_writes()
         self._alert_is_leaving = True
@@ -488,8 +493,9 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
 
     def _alert_may_follow(self) -> bool:
         """Whether an ALERT can be the next record: not after CLOSE, and not where it isn't known what was sent."""
-        cut_cleanly = self._sending is Half.BROKEN and self._channel.unsent is not None
-        return (self._sending is Half.OPEN or cut_cleanly) and not self._writer.ended
+        cut_cleanly = self._wire is Wire.SHORT or self._channel.unsent is not None
+        may_go_on = self._sending is Half.OPEN or (self._sending is Half.BROKEN and cut_cleanly)
+        return may_go_on and not self._writer.ended
 
     async def _send_this_alert(self, alert: Alert) -> None:
         if self._writer.ended and self._closed:  # while this waited
@@ -556,6 +562,7 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
     def _shut(self) -> None:
         self._closed = True
         self._sending = self._receiving = Half.CLOSED
+        self._wake_shapers()
         self._plain, self._plain_at, self._later = b"", 0, []
         if self._alert_is_leaving:  # it has woken everybody, and closing waits for it: see _send_goodbye
             return
@@ -652,19 +659,29 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
     def __repr__(self) -> str:
         return f"<SecureStream with {self.peer.public_key}, {self.session.suite.name}>"
 
-    # --- traffic that says nothing (`shaping.py`)
+    # --- for what shapes the traffic of this side (`shaping.py`)
 
-    async def _send_cover(self) -> None:
-        """An empty record, unless somebody is sending or it would have to wait. What goes wrong, the program's
-        own calls will tell."""
-        if not self._may_send() or self._channel.would_block() or not self._send_turns.take_if_free():
+    async def _sent_or_ended(self) -> None:
+        """Waits until something was sent, or nothing can be sent any more."""
+        if self._shapers is None:
+            self._shapers = trio.lowlevel.ParkingLot()
+        await self._shapers.park()
+
+    def _wake_shapers(self) -> None:
+        if self._shapers is not None:
+            self._shapers.unpark_all()
+
+    async def _send_cover(self, size: int = 1) -> None:
+        """What looks like `size` bytes and has no content, unless somebody is sending or it would have to wait.
+        What goes wrong, the program's own calls will tell."""
+        if not self._may_send() or self._channel.would_block() or self._send_turns.taken:
             return
-        try:
-            await self._transmit([self._writer.control(RecordType.DATA)])
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            return
-        finally:
-            self._send_turns.give()
+        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            await self._send(self._writer.cover, size)
+
+    def _note_cut(self) -> None:
+        """What was sent so far is a part of what was to be sent: no clean end may follow, an alert may."""
+        self._wire = Wire.SHORT
 
     # --- what a server looks at (`service/connection.py`)
 
@@ -690,6 +707,7 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
         self._failure = failure
         self._answer = Alert(AlertCode.PROTOCOL_ERROR, str(failure()))
         self._plain, self._plain_at, self._later = b"", 0, []
+        self._wake_shapers()
         raise self._own(failure())
 
     # --- between two uses (`service/pool.py`)
@@ -729,6 +747,12 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
 
 
 _NO_VERDICT = "the server closed the connection in place of an answer"
+
+
+def flat(data: bytes | bytearray | memoryview) -> memoryview:
+    """What a caller wants sent, byte by byte."""
+    content = memoryview(data)
+    return content if content.format == "B" and content.ndim == 1 else content.cast("B")
 
 
 # --- what an exception tells the peer ---------------------------------------------------------------

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from securestream.protocol.alerts import Alert
+from securestream.protocol.errors import LocalProtocolError
 from securestream.protocol.padding import (
     MAX_FLUSH_PADDING,
     BlockPadding,
@@ -26,6 +27,7 @@ from securestream.protocol.padding import (
     padded_size,
     record_padding,
 )
+from securestream.protocol.records import End
 from securestream.protocol.suites import RecordType, Suite
 
 from .support import CAPACITY, OVERHEAD, PREFIX, PROPERTY, Witness, flush, new_pair, receive
@@ -87,6 +89,12 @@ def test_a_flush_may_be_padded_by_16_mib() -> None:
 def test_a_padded_length_out_of_bounds_is_a_value_error_that_names_the_policy(padded: int) -> None:
     with pytest.raises(ValueError, match=rf"Fixed.pad_flush\(10\) returned {padded}"):
         padded_length(Fixed(flush=padded), memoryview(bytes(10)))
+
+
+def test_what_is_no_whole_number_is_out_of_bounds_too() -> None:
+    bad = Fixed(flush=10.5)  # type: ignore[arg-type]  # a user's program has no type checker, perhaps
+    with pytest.raises(ValueError, match=r"returned 10\.5: out of bounds, an int from 10 to 16,777,226"):
+        padded_length(bad, memoryview(bytes(10)))
 
 
 @pytest.mark.parametrize("padded", [10, 11, 10 + MAX_FLUSH_PADDING])
@@ -238,6 +246,54 @@ def test_a_big_flush_is_at_most_doubled() -> None:
         padded_size(Fixed(flush=2 * length + 1), length)
 
 
+# Those that a length alone decides, and always in the same way.
+STEADY = [
+    NoPadding(), BlockPadding(1), BlockPadding(16), BlockPadding(128), BlockPadding(468), BlockPadding(512),
+    BlockPadding(4_096), PowerOfTwoPadding(), BucketPadding([100, 2_000]), TorCells(), Padme(),
+]  # fmt: skip
+LENGTHS = st.one_of(st.integers(0, 5_000), st.integers(0, 2**25))
+
+
+@PROPERTY
+@given(st.sampled_from(STEADY), LENGTHS, LENGTHS)
+def test_what_is_longer_is_padded_to_no_less(policy: PaddingPolicy, one: int, other: int) -> None:
+    short, long = sorted((one, other))
+    assert policy.pad_flush(short) <= policy.pad_flush(long)
+
+
+@PROPERTY
+@given(st.sampled_from([policy for policy in STEADY if not isinstance(policy, TorCells)]), LENGTHS)
+def test_a_padded_length_is_one_that_needs_no_padding(policy: PaddingPolicy, length: int) -> None:
+    assert policy.pad_flush(policy.pad_flush(length)) == policy.pad_flush(length)
+
+
+@PROPERTY
+@given(LENGTHS)
+def test_what_a_policy_adds_is_bounded_as_published(length: int) -> None:
+    assert Padme().pad_flush(length) <= length * 144 / 129
+    assert PowerOfTwoPadding().pad_flush(length) < max(2 * length, 1)
+    assert BlockPadding(468).pad_flush(length) - length < 468
+    assert TorCells().pad_flush(length) % 514 == 0
+
+
+@PROPERTY
+@given(st.integers(2, 2**40))
+def test_padme_keeps_no_more_digits_than_the_length_s_own_length_has(length: int) -> None:
+    """All but the first 1 + S binary digits of a padded length are 0, where S is the number of digits of E, the
+    length's exponent: O(log log L) bits are left to tell lengths apart."""
+    exponent = length.bit_length() - 1
+    kept = 1 + exponent.bit_length()
+    assert bin(Padme().pad_flush(length))[2 + kept :].strip("0") == ""
+
+
+def test_fresh_randomness_is_averaged_away_and_keyed_is_not() -> None:
+    content = memoryview(bytes(1_234))
+    fresh = [padded_length(RandomPadding(100), content) for _ in range(3_000)]
+    assert (min(fresh), max(fresh)) == (1_234, 1_334)  # but for once in 10**12 runs
+    keyed = [padded_length(KeyedPadding(bytes(16), 100), content) for _ in range(3_000)]
+    assert len(set(keyed)) == 1
+
+
 @pytest.mark.parametrize("policy", [BlockPadding(512), BucketPadding([512]), TorCells(), FullRecords()], ids=repr)
 def test_an_end_an_alert_and_an_update_are_as_long_as_a_small_message(suite: Suite, policy: PaddingPolicy) -> None:
     def wire(record_type: RecordType, content: bytes) -> int:
@@ -255,6 +311,42 @@ def test_padding_that_does_not_fit_the_last_record_goes_into_further_ones(suite:
         for size in (1, capacity - 1, capacity, capacity + 1, 2**15)
     ]
     assert len(set(sizes)) == 1
+
+
+@pytest.mark.parametrize("size", [1, 500, 20_000, 70_000])
+@pytest.mark.parametrize("policy", [policy for policy in POLICIES if not isinstance(policy, RandomPadding)], ids=repr)
+def test_cover_has_the_records_of_data_of_that_size(suite: Suite, policy: PaddingPolicy, size: int) -> None:
+    writer, reader = new_pair(suite, padding=policy)
+    other, _ = new_pair(suite, padding=policy)
+    cover = [record.length for record in Witness(suite).open(b"".join(bytes(batch) for batch in writer.cover(size)))]
+    data = [record.length for record in Witness(suite).open(flush(other, bytes(size)))]
+    if isinstance(policy, KeyedPadding):  # the content decides, and is another
+        assert abs(sum(cover) - sum(data)) <= 20_000 + 2 * OVERHEAD[suite]
+    else:
+        assert cover == data
+    assert writer.content_bytes == 0
+    assert reader.end is End.OPEN
+
+
+def test_cover_is_read_as_nothing(suite: Suite) -> None:
+    writer, reader = new_pair(suite, padding=BlockPadding(50_000))
+    wire = flush(writer, b"before") + b"".join(bytes(batch) for batch in writer.cover(1)) + flush(writer, b"after")
+    assert receive(reader, wire) == b"beforeafter"
+    assert (writer.records, reader.records) == (12, 12)
+
+
+@pytest.mark.parametrize("size", [0, -1, 2**24 + 1])
+def test_cover_is_one_byte_to_16_mib(suite: Suite, size: int) -> None:
+    writer, _ = new_pair(suite)
+    with pytest.raises(ValueError, match="1 to 16,777,216 bytes"):
+        writer.cover(size)
+
+
+def test_there_is_no_cover_after_the_end(suite: Suite) -> None:
+    writer, _ = new_pair(suite)
+    writer.control(RecordType.CLOSE)
+    with pytest.raises(LocalProtocolError):
+        writer.cover(1)
 
 
 # --- in records -------------------------------------------------------------------------------------

@@ -120,6 +120,43 @@ async def test_the_padding_of_a_configuration_is_that_of_its_stream(
     assert far.padding is far_policy
 
 
+async def test_each_direction_has_a_policy_of_its_own_that_may_change_at_any_time(
+    configs: Configs, autojump_clock: MockClock
+) -> None:
+    client, server = configs
+    near, far = await memory_pair()
+    taps = Tap(near), Tap(far)
+    changed = replace(client, padding=ss.BlockPadding(1_000)), replace(server, padding=ss.FullRecords())
+    ends = await secure_stream_pair(taps, changed)
+    overhead = OVERHEAD[client.suites[0]]
+
+    async def sizes_of_one_byte() -> list[int]:
+        for end in ends:
+            await end.send_all(b"x")
+        return [record_lengths(tap.sends[-1])[-1] for tap in taps]
+
+    await ends[0].update_key()  # with the prefix of the cipher
+    assert await sizes_of_one_byte() == [1_000 + overhead, 16_384]
+    ends[0].padding, ends[1].padding = ss.NoPadding(), ss.TorCells()
+    assert await sizes_of_one_byte() == [1 + overhead, 514 + overhead]
+    ends[0].padding = ss.Padme()
+    assert await sizes_of_one_byte() == [1 + overhead, 514 + overhead]
+
+
+@pytest.mark.parametrize("policy", [ss.FullRecords(), ss.BlockPadding(4_000), ss.BlockPadding(100)], ids=repr)
+async def test_the_verdict_is_padded_by_the_policy_of_who_gives_it(
+    policy: ss.PaddingPolicy, configs: Configs, autojump_clock: MockClock
+) -> None:
+    near, far = await memory_pair()
+    tap = Tap(far)
+    await secure_stream_pair((near, tap), (configs[0], replace(configs[1], padding=policy)))
+    suite = configs[0].suites[0]
+    content = 512 - OVERHEAD[suite]  # as it is without a policy
+    padded = policy.pad_flush(content)
+    expected = padded + policy.pad_record(4, padded, CAPACITY[suite] - padded) + OVERHEAD[suite]
+    assert record_lengths(tap.sends[-1][PREFIX[suite] :]) == [expected]
+
+
 @pytest.mark.parametrize("size", [1, 100, 7_000])
 async def test_receive_some_gives_no_more_than_it_was_asked_for(
     size: int, configs: Configs, autojump_clock: MockClock

@@ -97,11 +97,12 @@ class Tls:
 
 
 class Tap(trio.abc.HalfCloseableStream):
-    """A transport that remembers what went out through it, and what was asked of it."""
+    """A transport that remembers what went out through it and when, and what was asked of it."""
 
     def __init__(self, inner: trio.abc.HalfCloseableStream) -> None:
         self.inner = inner
         self.sends: list[bytes] = []
+        self.times: list[float] = []  # of each of them
         self.receives = 0
 
     @property
@@ -110,6 +111,7 @@ class Tap(trio.abc.HalfCloseableStream):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         self.sends.append(bytes(data))
+        self.times.append(trio.current_time())
         await self.inner.send_all(data)
 
     async def wait_send_all_might_not_block(self) -> None:
