@@ -260,10 +260,12 @@ class WrongRecord(PaddingPolicy):
 
 def test_texts_of_a_padding_policy_that_is_out_of_bounds() -> None:
     writer = RecordWriter(AEGIS, KEY, WrongFlush())
-    assert text_of(writer.data, memoryview(b"text")) == "WrongFlush.pad_flush(4) returned -1: out of bounds"
-    assert text_of(writer.control, RecordType.CLOSE) == "WrongFlush.pad_flush(1) returned -1: out of bounds"
+    told = "WrongFlush.pad_flush(4) returned -1: out of bounds, an int from 4 to 16,777,220"
+    assert text_of(writer.data, memoryview(b"text")) == told
+    told = "WrongFlush.pad_flush(1) returned -1: out of bounds, an int from 1 to 16,777,217"
+    assert text_of(writer.control, RecordType.CLOSE) == told
     writer.padding = WrongRecord()
-    told = "WrongRecord.pad_record(0, 4, 16343) returned -2: out of bounds"
+    told = "WrongRecord.pad_record(0, 4, 16343) returned -2: out of bounds, an int from 0 to 16,343"
     assert text_of(writer.data, memoryview(b"text")) == told
 
 
