@@ -37,6 +37,7 @@ from .protocol.suites import Suite
 from .service.address import Address, connect, parse_address
 from .service.client import open_secure_tcp_stream
 from .service.drain import Drain, drain_on
+from .service.event_log import LogInstrument
 from .service.pool import PoolStatistics, StreamPool
 from .service.proxy_protocol import ProxyHeader, receive_proxy_header
 from .service.relay import cut_on_error, relay
@@ -69,6 +70,7 @@ from .streams.errors import (
     UnknownServerKey,
     UnsupportedVersion,
 )
+from .streams.instrument import Instrument
 from .streams.messages import MessageChannel
 from .streams.secure import SecureStream, StreamStatistics
 from .streams.shaping import ConstantRate, ConstantRateStatistics, send_cover_traffic
@@ -114,9 +116,11 @@ __all__ = [
     "HandshakeRefused",
     "HandshakeTimeout",
     "HandshakeTruncated",
+    "Instrument",
     "KeyFileError",
     "KeyedPadding",
     "Limits",
+    "LogInstrument",
     "MessageChannel",
     "NoCommonSuite",
     "NoPadding",

@@ -12,6 +12,7 @@ import trio
 from .serving import Serving, log_to_stderr, serve_until_signal, server_config, serving_options
 
 if TYPE_CHECKING:
+    from .common import Address
     from .places import Place
     from .serving import Stream
 
@@ -21,7 +22,7 @@ Examples:
       --allow aOa7jA2s0LKBIrYmqyEtFWXXXtVHMxNiXlxXDXmWx1s=
   securestream echo --key server.key --listen '[::1]:0' --clients clients
   securestream echo --key server.key --listen unix:/run/echo/socket \\
-      --clients clients --idle-timeout 300 --max-connections 500
+      --clients clients --idle-timeout 300 --metrics 127.0.0.1:9464
 \b
   umask 077; echo "ss-shared:$(openssl rand -base64 32)" > group.secret
   pass show server-key | securestream echo --key - --listen 0.0.0.0:9222 \\
@@ -31,7 +32,7 @@ Examples:
 
 @serving_options
 @click.command(epilog=_EXAMPLES)
-def echo(listen: Place, grace: float, **given: Unpack[Serving]) -> int:
+def echo(listen: Place, grace: float, metrics: Address | None, **given: Unpack[Serving]) -> int:
     """Runs an echo server.
 
     Prints one line when it is ready: its address and its public key. Clients that are turned away are named on
@@ -40,7 +41,7 @@ def echo(listen: Place, grace: float, **given: Unpack[Serving]) -> int:
     """
     config = server_config(given)
     log_to_stderr(logging.WARNING)
-    return trio.run(partial(serve_until_signal, send_back, listen, config, grace=grace))
+    return trio.run(partial(serve_until_signal, send_back, listen, config, grace=grace, metrics=metrics))
 
 
 async def send_back(stream: Stream) -> None:

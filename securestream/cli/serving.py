@@ -6,6 +6,7 @@ import logging
 import math
 import signal
 import sys
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, TypedDict
 
@@ -13,10 +14,11 @@ import click
 import trio
 
 from ..service.drain import drain_on
+from ..service.event_log import LogInstrument
 from ..service.server import serve_secure_listeners
 from ..streams.config import ANYONE, Limits, ServerConfig
 from ..trust.peers import AuthorizedPeers, AuthorizedPeersFile
-from .common import PADDING_HELP, ending_signals, load, padding, public_key, seconds
+from .common import PADDING_HELP, Address, Failure, address, ending_signals, load, padding, public_key, reason, seconds
 from .places import PLACE_HELP, listen, place, place_of
 from .secrets import KEY_VARIABLE, load_key, load_secret, passphrase_option
 
@@ -52,10 +54,11 @@ class Serving(TypedDict):
     idle_timeout: float
     lifetime: float
     keep_alive: float
+    events: bool
 
 
 def serving_options(command: click.Command) -> click.Command:
-    """Gives a command `--listen`, `--grace`, and the options of `Serving`, before its own."""
+    """Gives a command `--listen`, `--grace`, `--metrics`, and the options of `Serving`, before its own."""
     command.params[:0] = [
         click.Option(
             ["--key"],
@@ -82,6 +85,10 @@ def serving_options(command: click.Command) -> click.Command:
             show_default=True,
             help="What connections at work get to finish it, at the end.",
         ),
+        click.Option(
+            ["--metrics"], metavar="HOST:PORT", type=address, help="Show figures for Prometheus, on loopback."
+        ),
+        click.Option(["--events"], is_flag=True, help="A line on standard error for each handshake, alert and end."),
     ]
     return passphrase_option(command)
 
@@ -140,7 +147,14 @@ def server_config(given: Serving) -> ServerConfig:
             lifetime=given["lifetime"],
         ),
         keep_alive=given["keep_alive"],
+        instruments=[_event_log()] if given["events"] else [],
     )
+
+
+def _event_log() -> LogInstrument:
+    log = logging.getLogger("securestream.events")
+    log.setLevel(logging.INFO)
+    return LogInstrument(log)
 
 
 def _authorize(given: Serving) -> Authorize:
@@ -166,15 +180,37 @@ def log_to_stderr(level: int) -> None:
     logging.basicConfig(stream=sys.stderr, level=level, format="securestream: %(message)s")
 
 
-async def serve_until_signal(handler: Handler, where: Place, config: ServerConfig, *, grace: float) -> int:
+async def serve_until_signal(
+    handler: Handler, where: Place, config: ServerConfig, *, grace: float, metrics: Address | None = None
+) -> int:
     """Serves, says where and with which key on one line, and drains at SIGTERM and Ctrl-C; the exit status."""
 
     def say(listening: list[Place]) -> None:
         click.echo(f"Listening on {', '.join(map(str, listening))} as {config.key.public_key}")
 
     with drain_on(*ending_signals(), grace=grace) as drain:
-        await serve_until_drained(handler, where, config, drain, say)
+        async with trio.open_nursery() as nursery:
+            if metrics is not None:
+                config = await _show_metrics(metrics, config, nursery)
+            await serve_until_drained(handler, where, config, drain, say)
+            nursery.cancel_scope.cancel()
     return 0 if drain.signal in (None, signal.SIGTERM) else 128 + drain.signal
+
+
+async def _show_metrics(where: Address, config: ServerConfig, nursery: trio.Nursery) -> ServerConfig:
+    """Shows them in that nursery; gives the configuration that fills them. Raises `Failure` where it can't."""
+    try:
+        from ..service.metrics import Metrics, serve_metrics
+    except ImportError as exc:
+        raise Failure(str(exc)) from None
+    metrics = Metrics()
+    try:
+        listeners = await nursery.start(partial(serve_metrics, metrics, where.port, host=where.host))
+    except (OSError, ValueError) as exc:
+        raise Failure(f"can't show metrics on {where}: {reason(exc) if isinstance(exc, OSError) else exc}") from None
+    places = ", ".join(f"http://{place_of(listener)}/metrics" for listener in listeners)
+    click.echo(f"securestream: metrics on {places}", err=True)
+    return replace(config, instruments=[*config.instruments, metrics])
 
 
 async def serve_until_drained(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import trio
 
 from ..protocol.alerts import AlertCode, printable
+from ..protocol.codes import code_name
 from ..streams.channel import address_of
 from ..streams.errors import (
     AccessDenied,
@@ -216,6 +217,9 @@ class _Connections(Generic[T_Stream]):
         count = pending + len(self._live)
         logger.warning("busy: refused %s: %s (%d open, %d in handshake)", address, why, count, pending)
         if self._refusals >= _MAX_REFUSALS:
+            if self.config.observer is not None:
+                self.config.observer.handshake_started(address)
+                self.config.observer.handshake_failed(address, code_name(AlertCode.BUSY), 0.0)
             await trio.aclose_forcefully(transport)
             return
         self._refusals += 1

@@ -12,6 +12,7 @@ from ..protocol.keys import PrivateKey, PublicKey, SharedSecret
 from ..protocol.messages import MAX_PAYLOAD
 from ..protocol.padding import NoPadding, PaddingPolicy
 from ..protocol.suites import DEFAULT_SUITES, Suite
+from .instrument import Instrument, Observers, observers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +125,7 @@ class ClientConfig:
     `handshake_timeout`  seconds from the first byte to the server's verdict, default 6: one more than a
                          server's, so that its reason arrives. `math.inf` is allowed
     `close_timeout`      seconds that closing may take, default 1; 0 cuts the stream off
+    `instruments`        told of what happens, see `Instrument`
     `wait_for_accept`    whether to wait for the server's verdict. Without, a round trip is saved and a refusal
                          shows on the first receive or send; write-then-close never proves acceptance
 
@@ -142,6 +144,8 @@ class ClientConfig:
     handshake_timeout: float = 6.0
     close_timeout: float = 1.0
     wait_for_accept: bool = True
+    instruments: Sequence[Instrument] = ()
+    observer: Observers | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.server_key is None and self.secret is None and self.verify_server is None:
@@ -190,6 +194,7 @@ class ServerConfig:
     `limits`             how many at once, and for how long
     `keep_alive`         seconds of sending nothing after which a server sends an empty record, so that nothing on the
                          way forgets the connection; default never. A client's is `send_cover_traffic`
+    `instruments`        told of what happens, see `Instrument`
 
     Raises `ValueError` and `TypeError`.
     """
@@ -206,6 +211,8 @@ class ServerConfig:
     close_timeout: float = 1.0
     limits: Limits = field(default_factory=Limits)
     keep_alive: float = math.inf
+    instruments: Sequence[Instrument] = ()
+    observer: Observers | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         _check_type("key", self.key, PrivateKey)
@@ -257,5 +264,7 @@ def _check_common(config: ClientConfig | ServerConfig) -> None:
     _check_type("padding", config.padding, PaddingPolicy)
     if not callable(config.credentials):
         check_credentials(config.credentials)
+    object.__setattr__(config, "instruments", tuple(config.instruments))
+    object.__setattr__(config, "observer", observers(config.instruments))
     if not config.handshake_timeout > 0 or not config.close_timeout >= 0:
         raise ValueError("timeouts are seconds, more than none")

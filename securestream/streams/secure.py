@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar, final
 
 import trio
 
-from ..protocol.alerts import Alert, AlertCode
+from ..protocol.alerts import Alert, AlertCode, decode_alert_untrusted
 from ..protocol.codes import code_name
 from ..protocol.records import End, RecordReader, RecordWriter
 from ..protocol.suites import RecordType
@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from ..protocol.padding import PaddingPolicy
     from .channel import Channel
     from .config import Peer
+    from .instrument import Instrument
 
 # A stream over TCP is a stream over something, so a handler for any transport is one for TCP.
 T = TypeVar("T")
@@ -118,6 +119,7 @@ class Parts(Generic[T_co]):
     writer: RecordWriter
     reader: RecordReader
     close_timeout: float
+    observer: Instrument | None = None
 
 
 @final
@@ -145,6 +147,7 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
         self._writer = parts.writer
         self._reader = parts.reader
         self._close_timeout = parts.close_timeout
+        self._observer = parts.observer
         self._sending = Half.OPEN
         self._receiving = Half.OPEN
         self._closed = False
@@ -385,6 +388,8 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
             self._sending = Half.BROKEN
             self._channel.interrupt_send()
         self._wake_shapers()
+        if self._observer is not None and self._reader.alert is not None and not self._reader.verdict_due:
+            self._observer.alert_received(self, self._reader.alert)
 
     def _failure_of(self, end: End, cause: BaseException | None) -> Callable[[], StreamError]:
         """Why receiving is broken, as a new exception for each call."""
@@ -516,6 +521,8 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
             return False
         if unsent or wire:
             await self._channel.put(unsent + wire)
+        if self._observer is not None and wire and record_type is RecordType.ALERT:
+            self._observer.alert_sent(self, decode_alert_untrusted(content))
         return True
 
     def _may_be_last(self, record_type: RecordType) -> bool:
@@ -618,8 +625,21 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
             self._receive_turns.give()
 
     def _wipe(self) -> None:
+        if self._observer is not None:
+            self._observer.stream_closed(self, self._how_it_ended(), self.statistics())
         self._writer.wipe()
         self._reader.wipe()
+
+    def _how_it_ended(self) -> str:
+        """In a word, for `Instrument.stream_closed`."""
+        alert = self._reader.alert or self._sent_alert or self._answer
+        if alert is not None:
+            return alert.name
+        if self._failure is not None:
+            return self._failure().code
+        if not self._writer.ended:
+            return "cut"
+        return "closed" if self._reader.end is End.CLOSED else "half_closed"
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None

@@ -56,6 +56,11 @@ async def wrap_client(transport: T_Stream, config: ClientConfig) -> SecureStream
     `HandshakeTruncated` when the connection ends, `BadCredentials` when `config.verify_server` refuses what the
     server shows.
     """
+    wrapping = _wrap_client(transport, config)
+    return await (config.observer.watch(address_of(transport), wrapping) if config.observer else wrapping)
+
+
+async def _wrap_client(transport: T_Stream, config: ClientConfig) -> SecureStream[T_Stream]:
     try:
         with trio.CancelScope(relative_deadline=config.handshake_timeout):
             return await _client_handshake(transport, config)
@@ -117,11 +122,16 @@ class Place:
 
 async def shake_hands(transport: T_Stream, config: ServerConfig, place: Place) -> SecureStream[T_Stream]:
     """`wrap_server`, for a server that may take the place away: raises `ServerBusy` then."""
+    shaking = _shake_hands(transport, config, place)
+    return await (config.observer.watch(place.address, shaking) if config.observer else shaking)
+
+
+async def _shake_hands(transport: T_Stream, config: ServerConfig, place: Place) -> SecureStream[T_Stream]:
     try:
         side = _ServerSide(transport, config, place)
         peer, writer, reader = await side.run()
-        session = side.handshake.session
-        return SecureStream(Parts(transport, side.channel, peer, session, writer, reader, config.close_timeout))
+        session, timeout = side.handshake.session, config.close_timeout
+        return SecureStream(Parts(transport, side.channel, peer, session, writer, reader, timeout, config.observer))
     except BaseException:
         await trio.aclose_forcefully(transport)
         raise
@@ -212,7 +222,8 @@ async def _client_handshake(transport: T_Stream, config: ClientConfig) -> Secure
 
     writer, reader = _open_records(handshake, frames.take_rest())
     writer.padding = config.padding
-    stream = SecureStream(Parts(transport, channel, peer, handshake.session, writer, reader, config.close_timeout))
+    session, timeout = handshake.session, config.close_timeout
+    stream = SecureStream(Parts(transport, channel, peer, session, writer, reader, timeout, config.observer))
     if config.wait_for_accept:
         await stream._wait_for_verdict()
     return stream
@@ -414,8 +425,13 @@ def _authorization_failed(exc: BaseException, peer: Peer) -> tuple[Alert, Handsh
     return Alert(AlertCode.INTERNAL_ERROR), error
 
 
-async def refuse_client(transport: trio.abc.Stream, config: ServerConfig, code: AlertCode, reason: str) -> NoReturn:
-    """Tells a client that there is no room for it, and closes. Raises `ServerBusy`, `HandshakeTruncated`."""
+async def refuse_client(transport: trio.abc.Stream, config: ServerConfig, code: AlertCode, reason: str) -> None:
+    """Tells a client that there is no room for it, and closes. Raises `ServerBusy`, `HandshakeTruncated`, always."""
+    refusing = _refuse_client(transport, config, code, reason)
+    await (config.observer.watch(address_of(transport), refusing) if config.observer else refusing)
+
+
+async def _refuse_client(transport: trio.abc.Stream, config: ServerConfig, code: AlertCode, reason: str) -> NoReturn:
     try:
         place = Place(transport, config.handshake_timeout)
         await _ServerSide(transport, config, place).turn_away(code, ServerBusy(reason))

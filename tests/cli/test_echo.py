@@ -244,3 +244,34 @@ async def test_connections_at_work_have_the_grace_and_a_second_signal_ends_it(ke
         assert told.value.alert.code == ss.AlertCode.SHUTTING_DOWN
         for stream in (idle, busy):
             await trio.aclose_forcefully(stream)
+
+
+async def test_it_shows_figures_on_loopback_and_events_on_standard_error(keys: Keys) -> None:
+    options = ["--key", str(keys.server_file), "--allow", keys.client_public, "--listen", "127.0.0.1:0"]
+    async with running("echo", *options, "--metrics", "127.0.0.1:0", "--events") as server:
+        port = int((await read_line(server)).split()[2].rpartition(":")[2])
+        async with await ss.open_secure_tcp_stream("127.0.0.1", port, keys.config()) as stream:
+            await stream.send_all(b"hello")
+            assert await stream.receive_some() == b"hello"
+            await stream.send_eof()
+            assert await stream.receive_some() == b""
+        assert server.stderr is not None
+        told = b""
+        while b"stream_closed" not in told:
+            told += await server.stderr.receive_some()
+        figures = re.search(rb"securestream: metrics on http://(127\.0\.0\.1):([0-9]+)/metrics\n", told)
+        assert figures is not None
+        async with await trio.open_tcp_stream("127.0.0.1", int(figures[2])) as http:
+            await http.send_all(b"GET /metrics HTTP/1.1\r\n\r\n")
+            assert b'securestream_bytes_total{direction="sent"} 5.0' in await read_all(http)
+        server.terminate()
+        assert await server.wait() == 0
+    assert re.search(rb"securestream: handshake_done address=127\.0\.0\.1:\d+ peer=\S{44} suite=", told)
+
+
+def test_figures_are_not_shown_to_other_machines(keys: Keys, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--key", str(keys.server_file), "--allow-anyone", "--listen", "127.0.0.1:0"]
+    assert run(["echo", *options, "--metrics", "0.0.0.0:0"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("securestream: can't show metrics on 0.0.0.0:0: metrics are shown on loopback only")
