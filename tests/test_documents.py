@@ -12,7 +12,8 @@ import pytest
 import securestream as ss
 
 ROOT = Path(__file__).parent.parent
-EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+WITH_PUBLIC_NAMES = ("README.md", "docs/guide.md", "docs/secrets.md", "examples/rpc/README.md")
+EXAMPLES = sorted((ROOT / "examples").glob("[!_]*.py"))
 
 
 def run(*arguments: str) -> str:
@@ -56,12 +57,12 @@ def test_two_factors_are_both_known_to_the_server_and_its_certificate_to_the_cli
 
 
 def test_links_inside_the_documents_lead_somewhere() -> None:
-    for document in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
+    for document in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text(encoding="utf-8")):
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
 
 
 def test_every_public_name_that_the_documents_use_exists() -> None:
-    for document in (ROOT / "README.md", ROOT / "docs" / "guide.md", ROOT / "docs" / "secrets.md"):
+    for document in [ROOT / name for name in WITH_PUBLIC_NAMES]:
         for name in set(re.findall(r"\bss\.([A-Za-z_][A-Za-z_0-9]*)", document.read_text(encoding="utf-8"))):
             assert hasattr(ss, name), f"{document.name} has ss.{name}"

@@ -34,8 +34,8 @@ from .address import Address, connect, parse_address
 if TYPE_CHECKING:
     from types import TracebackType
 
-T_Stream = TypeVar("T_Stream", bound=trio.abc.Stream)
-Connect = Callable[[], Awaitable[SecureStream[T_Stream]]]
+T_co = TypeVar("T_co", bound=trio.abc.Stream, covariant=True)
+Connect = Callable[[], Awaitable[SecureStream[T_co]]]
 
 
 @dataclass(frozen=True)
@@ -55,22 +55,22 @@ class PoolStatistics:
 
 
 @dataclass(eq=False)
-class _Pooled(Generic[T_Stream]):
+class _Pooled(Generic[T_co]):
     """A stream, and what decides how long it is kept."""
 
-    stream: SecureStream[T_Stream]
+    stream: SecureStream[T_co]
     opened_at: float
     returned_at: float
 
 
-class _Request(Generic[T_Stream]):
+class _Request(Generic[T_co]):
     """Somebody in the queue. Served: he has a place, and perhaps a stream in it."""
 
     __slots__ = ("pooled", "served", "sleeper")
 
     def __init__(self) -> None:
         self.served = False
-        self.pooled: _Pooled[T_Stream] | None = None
+        self.pooled: _Pooled[T_co] | None = None
         self.sleeper: trio.lowlevel.Task | None = None
 
     async def sleep(self, leave_queue: Callable[[], None]) -> None:
@@ -89,7 +89,7 @@ class _Request(Generic[T_Stream]):
             trio.lowlevel.reschedule(self.sleeper)
 
 
-class StreamPool(Generic[T_Stream]):
+class StreamPool(Generic[T_co]):
     """Streams to one server, opened when they are needed and kept for the next use.
 
         async with ss.StreamPool("Server=db.example:9222;Server Key=...") as pool:
@@ -121,7 +121,7 @@ class StreamPool(Generic[T_Stream]):
     @overload
     def __init__(
         self,
-        server: Connect[T_Stream],
+        server: Connect[T_co],
         *,
         max_streams: int = 10,
         max_idle: int | None = None,
@@ -131,7 +131,7 @@ class StreamPool(Generic[T_Stream]):
 
     def __init__(
         self,
-        server: str | Address | Connect[T_Stream],
+        server: str | Address | Connect[T_co],
         *,
         max_streams: int = 10,
         max_idle: int | None = None,
@@ -145,13 +145,13 @@ class StreamPool(Generic[T_Stream]):
         if isinstance(server, str):
             server = parse_address(server)
         opener = partial(connect, server) if isinstance(server, Address) else server
-        self._connect = cast("Connect[T_Stream]", opener)  # as the overloads have it
+        self._connect = cast("Connect[T_co]", opener)  # as the overloads have it
         self._max_streams = max_streams
         self._max_idle = max_streams if max_idle is None else max_idle
         self._idle_timeout = idle_timeout
         self._max_lifetime = max_lifetime
-        self._idle: list[_Pooled[T_Stream]] = []  # who came back last is last, and first to go out again
-        self._queue: deque[_Request[T_Stream]] = deque()
+        self._idle: list[_Pooled[T_co]] = []  # who came back last is last, and first to go out again
+        self._queue: deque[_Request[T_co]] = deque()
         self._places_taken = 0
         self._opened = 0
         self._closed = False
@@ -159,7 +159,7 @@ class StreamPool(Generic[T_Stream]):
     # --- for users
 
     @asynccontextmanager
-    async def stream(self) -> AsyncIterator[SecureStream[T_Stream]]:
+    async def stream(self) -> AsyncIterator[SecureStream[T_co]]:
         """A stream for this block alone: one that was used before, or a new one.
 
         Left in order, the stream goes back into the pool if it is clean: nothing that came is left to receive, both
@@ -214,7 +214,7 @@ class StreamPool(Generic[T_Stream]):
 
     # --- taking one
 
-    async def _take(self) -> _Pooled[T_Stream]:
+    async def _take(self) -> _Pooled[T_co]:
         pooled = await self._wait_for_place()
         try:
             if pooled is not None and self._is_fit(pooled):
@@ -226,11 +226,11 @@ class StreamPool(Generic[T_Stream]):
             self._give_up_place()
             raise
 
-    async def _wait_for_place(self) -> _Pooled[T_Stream] | None:
+    async def _wait_for_place(self) -> _Pooled[T_co] | None:
         """A place, with the stream that is in it. Cancelled only while there is none yet."""
         await trio.lowlevel.checkpoint_if_cancelled()
         self._check_open()
-        request = _Request[T_Stream]()
+        request = _Request[T_co]()
         self._queue.append(request)
         self._assign()
         if request.served:
@@ -241,7 +241,7 @@ class StreamPool(Generic[T_Stream]):
             self._check_open()
         return request.pooled
 
-    async def _open(self) -> _Pooled[T_Stream]:
+    async def _open(self) -> _Pooled[T_co]:
         self._check_open()
         stream = await self._connect()
         self._opened += 1
@@ -269,11 +269,11 @@ class StreamPool(Generic[T_Stream]):
         self._places_taken -= 1
         self._assign()
 
-    def _is_fit(self, pooled: _Pooled[T_Stream]) -> bool:
+    def _is_fit(self, pooled: _Pooled[T_co]) -> bool:
         """Whether this stream may be handed out."""
         return not self._is_overdue(pooled) and pooled.stream._is_clean()
 
-    def _is_overdue(self, pooled: _Pooled[T_Stream]) -> bool:
+    def _is_overdue(self, pooled: _Pooled[T_co]) -> bool:
         now = trio.current_time()
         return (
             self._closed
@@ -281,7 +281,7 @@ class StreamPool(Generic[T_Stream]):
             or now - pooled.opened_at >= self._max_lifetime
         )
 
-    def _take_overdue(self) -> list[_Pooled[T_Stream]]:
+    def _take_overdue(self) -> list[_Pooled[T_co]]:
         """The idle streams that are not to be kept: those whose time is over, and the oldest beyond `max_idle`."""
         kept = [pooled for pooled in self._idle if not self._is_overdue(pooled)]
         kept = kept[max(0, len(kept) - self._max_idle) :]
@@ -296,13 +296,13 @@ class StreamPool(Generic[T_Stream]):
             for pooled in overdue:
                 nursery.start_soon(self._close_and_give_up, pooled)
 
-    async def _close_and_give_up(self, pooled: _Pooled[T_Stream]) -> None:
+    async def _close_and_give_up(self, pooled: _Pooled[T_co]) -> None:
         try:
             await _close(pooled)
         finally:
             self._give_up_place()
 
 
-async def _close(pooled: _Pooled[T_Stream]) -> None:
+async def _close(pooled: _Pooled[T_co]) -> None:
     with suppress(trio.BrokenResourceError):  # it was nobody's, so it is nobody's error
         await pooled.stream.aclose()

@@ -33,6 +33,8 @@ PROPERTIES = {
     "model": "Every query of the symbolic model has its expected verdict, by every engine",
     "model-mutants": "Each weakened protocol is attacked in the model",
     "code-mutants": "Each weakness made in the code lets an attack of the suite succeed",
+    # From tests/examples:
+    "rpc-threats": "Forged queries, ticks and log segments, and replays, fail without the secret and the key",
     # About the code itself:
     "mutation-score": "At least 90 % of the mutants of protocol/ are killed",
     "constant-time": "Secrets are compared in constant time only",
