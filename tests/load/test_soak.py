@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
+import trio.testing
 
 import securestream as ss
 from securestream.protocol import records
@@ -179,10 +180,10 @@ async def share_a_pool(transport: trio.SocketStream, rng: random.Random) -> None
         return stream
 
     async with (
-        ss.StreamPool(connect, max_streams=2, max_idle=rng.randint(0, 2)) as pool,
+        ss.StreamPool(connect, max_streams=rng.randint(1, 2), max_idle=rng.randint(0, 2)) as pool,
         trio.open_nursery() as nursery,
     ):
-        for _ in range(5):
+        for _ in range(3):
             nursery.start_soon(use_pool, pool, random.Random(rng.random()))
 
 
@@ -283,6 +284,7 @@ async def test_connections_with_every_kind_of_end_leave_nothing_behind(
     seconds = tries.choose(small=0, full=1_800)
     with trio.fail_after(seconds + 300):
         async with serving_tcp(serve, SERVER) as port:
+            await trio.testing.wait_all_tasks_blocked()  # the server's start is over
             visits = Visits(port, seed)
             await visits.make(WARM_UP)
             before = footprint()
