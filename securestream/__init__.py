@@ -80,7 +80,9 @@ from .trust.credentials.ed25519 import Ed25519Credentials, Ed25519Verifier
 from .trust.credentials.several import SeveralCredentials, SeveralVerifier
 from .trust.credentials.verifier import TrustedKey, Verifier
 from .trust.keyfile import KeyFileError, read_key_file, read_passphrase_file, read_secret_file, write_key_file
-from .trust.peers import AuthorizedClient, AuthorizedPeers, AuthorizedPeersFile, PeersFileError
+from .trust.lists import PeersFileError
+from .trust.peers import AuthorizedClient, AuthorizedPeers, AuthorizedPeersFile
+from .trust.servers import KnownServer, KnownServers, KnownServersFile
 
 __version__ = "0.1.0"
 
@@ -119,6 +121,9 @@ __all__ = [
     "Instrument",
     "KeyFileError",
     "KeyedPadding",
+    "KnownServer",
+    "KnownServers",
+    "KnownServersFile",
     "Limits",
     "LogInstrument",
     "MessageChannel",

@@ -175,6 +175,11 @@ ALLOWED: dict[Look, str] = {
     Look("trust/credentials/certificates._check_kind", "key.public_numbers().e < 2 ** 32"): "an RSA public key",
     Look("trust/credentials/tokens.TokenVerifier.verify", "not _COMPACT.fullmatch(credentials)"): "his own",
     Look("trust/address._check_sense", "found.client_key.public_key == found.server_key"): KEYS,
+    Look("trust/servers.KnownServers.__call__", "key not in self._keys"): KEYS,
+    Look("trust/servers.KnownServers.__init__", "not all((isinstance(key, PublicKey) for key in self._keys))"): "types",
+    Look("trust/servers.KnownServersFile.__call__", "key not in self._valid(lines)"): KEYS,
+    Look("trust/servers.KnownServersFile._refusal", "any((line.public_key == key for line in lines))"): KEYS,
+    Look("trust/servers.KnownServersFile._refusal", "line.public_key == key"): KEYS,
 }
 
 

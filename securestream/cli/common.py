@@ -17,7 +17,7 @@ from ..streams.errors import HandshakeRefused, HandshakeTimeout, HandshakeTrunca
 from ..streams.secure import leaves
 from ..trust.address import AddressError
 from ..trust.keyfile import KeyFileError
-from ..trust.peers import PeersFileError
+from ..trust.lists import PeersFileError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, final
+from typing import Final, Protocol, final, runtime_checkable
 
 from ..protocol.handshake import SecretPolicy
 from ..protocol.keys import PrivateKey, PublicKey, SharedSecret
@@ -49,6 +49,18 @@ surely meant to."""
 
 JudgeServer = Callable[[PublicKey], Awaitable[object]]
 """Accepts a server's key by returning, refuses it by raising `PermissionError`; False refuses, too."""
+
+
+@runtime_checkable
+class KnowsServer(Protocol):
+    """A `JudgeServer` that knows the server's keys before it is asked, as `KnownServers` and `KnownServersFile` do."""
+
+    def only_key(self) -> PublicKey | None:
+        """The one key that will do, if there is one: the client can then say which server it wants."""
+        ...
+
+    async def __call__(self, key: PublicKey) -> object: ...
+
 
 Secrets = Callable[[], Iterable[SharedSecret]]
 """Gives the shared secrets that a server takes at this moment. Not async, and to be quick: whoever says hello has it
@@ -110,8 +122,9 @@ class ClientConfig:
     """How to connect.
 
     `key`                this client's long-term key; None: a fresh one for each connection
-    `server_key`         the server's key; or an async callable that is asked about the key of whoever answers,
-                         accepts by returning and refuses by raising `PermissionError`
+    `server_key`         the server's key; `KnownServers` or `KnownServersFile`; or an async callable that is asked
+                         about the key of whoever answers, accepts by returning and refuses by raising
+                         `PermissionError`
     `middlebox_key`      the key of the router in front of the server, where there is one
     `secret`             the shared secret, for servers behind that gate; or a callable that gives it, asked at each
                          handshake
@@ -134,7 +147,7 @@ class ClientConfig:
     """
 
     key: PrivateKey | None = None
-    server_key: PublicKey | JudgeServer | None = None
+    server_key: PublicKey | KnowsServer | JudgeServer | None = None
     middlebox_key: PublicKey | None = None
     secret: SharedSecret | Callable[[], SharedSecret] | None = None
     credentials: bytes | Credentials = field(default=b"", repr=False)
@@ -174,6 +187,8 @@ class ClientConfig:
     @property
     def pinned_key(self) -> PublicKey | None:
         """The one server key that will do, if it is known."""
+        if isinstance(self.server_key, KnowsServer):
+            return self.server_key.only_key()
         return self.server_key if isinstance(self.server_key, PublicKey) else None
 
 

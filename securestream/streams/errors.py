@@ -89,12 +89,13 @@ class HandshakeTruncated(HandshakeError, TruncatedStream):
 
 
 class ServerKeyMismatch(HandshakeError):
-    """Whoever answered is not the server that was wanted. `expected` (None: the program refused it), `received`."""
+    """Whoever answered is not the server that was wanted. `expected` (None where the program or a list refused it, and
+    there was no one key), `received`."""
 
     code = "server_key_mismatch"
 
     def __init__(self, expected: PublicKey | None, received: PublicKey, reason: str = "") -> None:
-        if expected is None:
+        if expected is None or reason:
             text = f"the server's key {received} was refused: {reason or 'it is not known here'}"
         else:
             text = (

@@ -249,7 +249,7 @@ async def _judge(config: ClientConfig, server_key: PublicKey) -> None:
     try:
         answer = await wanted(server_key)
     except PermissionError as exc:
-        raise ServerKeyMismatch(None, server_key, str(exc)) from exc
+        raise ServerKeyMismatch(config.pinned_key, server_key, str(exc)) from exc
     if answer is False:
         raise ServerKeyMismatch(None, server_key)
 

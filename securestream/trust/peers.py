@@ -1,38 +1,30 @@
 """Which clients a server takes: a list in the program, or a file that an operator edits.
 
-A line of the file is a public key, a name, and what limits it. Blanks and quotes are as in a shell, and so is `#`:
+A line of the file is a public key, a name, and what limits it:
 
     aOa7jA2s0LKBIrYmqyEtFWXXXtVHMxNiXlxXDXmWx1s=  alice
     6HvG2FFNFIifEjaAfryurGtr+ucaNgHfSSfgQUi5MHM=  bob    until=2027-06-30 from=10.0.0.0/8,192.168.7.0/24 note="laptop"
 
-A name may have several keys, so that one can be replaced by another without a gap. The file is read again when it has
-changed. What is wrong in it is logged with its line, and the list that was good before stays in force; at the start
-there is none, so nothing starts.
+A name may have several keys, so that one can be replaced by another without a gap. (`lists.py` has the grammar,
+`watched.py` what becomes of changes.)
 """
 
 from __future__ import annotations
 
-import datetime as dt
 import ipaddress
-import logging
-import os
-import shlex
-import stat
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from ..protocol.keys import PublicKey
+from .lists import Line, is_over, parse_list, parse_until, printable_text, utc_now
+from .watched import WatchedFile
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Callable, Iterable, Mapping
 
     from .keyfile import StrPath
 
-logger: logging.Logger = logging.getLogger("securestream")
-
-MAX_FILE_SIZE = 16 * 2**20
-_SETTLED_NS = 50_000_000  # a file that was written to more lately may not be whole yet
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -83,10 +75,6 @@ def _unknown(peer: HasPublicKey) -> str:
 # --- in a file --------------------------------------------------------------------------------------
 
 
-class PeersFileError(ValueError):
-    """A list of clients that can't be used: `file, line 3: what is wrong there`."""
-
-
 @dataclass(frozen=True)
 class AuthorizedClient:
     """A line of the file; `stream.peer.principal` of whom it lets in.
@@ -110,32 +98,27 @@ class AuthorizedPeersFile:
 
     The file is looked at for each client that connects, and read when it has changed. Replace it with a rename, or
     write it in place: a file that is being written to is not read before it has been left alone for 50 ms.
+    `ServerConfig(recheck=seconds)` has it asked about the clients that are in, too.
 
     Raises `PeersFileError` (a `ValueError`) when it is made and the file has a line that is wrong, is longer than
     16 MiB, or can be written to by others; `OSError` where it can't be read.
     """
 
-    def __init__(self, path: StrPath, *, now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC)) -> None:
-        self._path = os.fspath(path)
+    def __init__(self, path: StrPath, *, now: Callable[[], dt.datetime] = utc_now) -> None:
+        self._file = WatchedFile(path, parse_clients, "clients")
         self._now = now
-        self._seen: tuple[int, ...] | None = None  # the file that was read last, good or bad
-        self._told = ""
-        self._loaded = False
-        self._clients: dict[PublicKey, AuthorizedClient] = {}
-        self._read()
 
     @property
     def clients(self) -> tuple[AuthorizedClient, ...]:
         """Those in force."""
-        return tuple(self._clients.values())
+        return tuple(self._file.value.values())
 
     async def __call__(self, peer: HasAddress) -> AuthorizedClient:
         """Raises `PermissionError` for a client that isn't listed, or not now, or not from there."""
-        self.refresh()
-        client = self._clients.get(peer.public_key)
+        client = self._file.refresh().get(peer.public_key)
         if client is None:
             raise PermissionError(_unknown(peer))
-        if client.until is not None and self._now() >= client.until:
+        if client.until is not None and is_over(client.until, self._now):
             raise PermissionError(f"the public key {peer.public_key} was valid until {client.until:%Y-%m-%d %H:%M} UTC")
         if client.networks and not _is_in(peer.address, client.networks):
             raise PermissionError(f"the public key {peer.public_key} is not authorised from this address")
@@ -143,100 +126,26 @@ class AuthorizedPeersFile:
 
     def refresh(self) -> None:
         """Reads the file again if it has changed. What is wrong then is logged, and the old list stays in force."""
-        try:
-            if _signature(os.stat(self._path)) != self._seen:
-                self._read()
-        except (PeersFileError, OSError) as exc:
-            if str(exc) != self._told:
-                logger.error("%s; the %d clients of before stay in force", exc, len(self._clients))
-            self._told = str(exc)
-
-    def _read(self) -> None:
-        with open(self._path, "rb", buffering=0) as file:
-            before = os.fstat(file.fileno())
-            data = file.read(MAX_FILE_SIZE + 1)
-            after = os.fstat(file.fileno())
-        settled = _signature(before) == _signature(after) and time.time_ns() - after.st_mtime_ns >= _SETTLED_NS
-        if not settled and self._loaded:
-            return  # the next client's turn
-        self._seen = _signature(after) if settled else None
-        if len(data) > MAX_FILE_SIZE:
-            raise PeersFileError(f"{self._path} is longer than {MAX_FILE_SIZE:,} bytes: not a list of clients")
-        if after.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            mend = f"chmod go-w {shlex.quote(self._path)}"
-            raise PeersFileError(f"{self._path} can be written to by others; to mend it: {mend}")
-        self._clients = parse_clients(data, self._path)
-        self._loaded, self._told = True, ""
+        self._file.refresh()
 
     def __repr__(self) -> str:
-        return f"<AuthorizedPeersFile {self._path}: {len(self._clients)} keys>"
+        return f"<AuthorizedPeersFile {self._file.path}: {len(self._file.value)} keys>"
 
 
-def _signature(status: os.stat_result) -> tuple[int, ...]:
-    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+def parse_clients(data: bytes, file: str) -> dict[PublicKey, AuthorizedClient]:
+    """The clients in the file, by key. Raises `PeersFileError`."""
+    return parse_list(data, file, _client, ("until", "from", "note"))
 
 
-def parse_clients(data: bytes, name: str) -> dict[PublicKey, AuthorizedClient]:
-    """The clients in the file `name`, by key. Raises `PeersFileError`."""
-    clients: dict[PublicKey, AuthorizedClient] = {}
-    lines: dict[PublicKey, int] = {}
-    for number, line in enumerate(data.decode("utf-8-sig", "replace").split("\n"), 1):
-        try:
-            client = _parse_client(line)
-        except ValueError as exc:
-            raise PeersFileError(f"{name}, line {number}: {exc}") from None
-        if client is None:
-            continue
-        if client.public_key in clients:
-            raise PeersFileError(f"{name}, line {number}: the key of line {lines[client.public_key]} again")
-        clients[client.public_key] = client
-        lines[client.public_key] = number
-    return clients
-
-
-def _parse_client(line: str) -> AuthorizedClient | None:
-    """One line; None where there is nothing in it. Raises `ValueError`."""
-    try:
-        key, *rest = shlex.split(line, comments=True) or ("",)
-    except ValueError:
-        raise ValueError("a quote that is not closed") from None
-    if not key:
-        return None
-    public_key = PublicKey.from_text(key)
-    if not rest or "=" in rest[0]:
-        raise ValueError("a name belongs behind the key")
-    options: dict[str, str] = {}
-    for option in rest[1:]:
-        name, equals, value = option.partition("=")
-        if not equals or name not in ("until", "from", "note"):
-            raise ValueError("behind key and name there may be until=, from= and note=")
-        if name in options:
-            raise ValueError(f"{name}= twice")
-        options[name] = value
-    return AuthorizedClient(
-        public_key=public_key,
-        name=_printable(rest[0]),
-        until=_parse_until(options["until"]) if "until" in options else None,
-        networks=_parse_networks(options["from"]) if "from" in options else (),
-        note=_printable(options.get("note", "")),
+def _client(line: Line) -> tuple[PublicKey, AuthorizedClient]:
+    client = AuthorizedClient(
+        public_key=line.public_key,
+        name=line.name,
+        until=parse_until(line.options),
+        networks=_parse_networks(line.options["from"]) if "from" in line.options else (),
+        note=printable_text(line.options.get("note", "")),
     )
-
-
-def _printable(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError("names and notes are printable text")
-    return text
-
-
-def _parse_until(text: str) -> dt.datetime:
-    """A day, all of which counts, or a moment; UTC unless it says otherwise."""
-    try:
-        if len(text) == len("2027-06-30"):
-            return dt.datetime.fromisoformat(text).replace(tzinfo=dt.UTC) + dt.timedelta(days=1)
-        moment = dt.datetime.fromisoformat(text)
-    except (ValueError, OverflowError):
-        raise ValueError("until= takes a day, 2027-06-30, or a moment, 2027-06-30T18:00:00Z") from None
-    return moment.astimezone(dt.UTC) if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+    return line.public_key, client
 
 
 def _parse_networks(text: str) -> tuple[Network, ...]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from securestream.protocol.keys import PrivateKey, PublicKey
-from securestream.trust.peers import AuthorizedClient, PeersFileError, parse_clients
+from securestream.trust.lists import PeersFileError
+from securestream.trust.peers import AuthorizedClient, parse_clients
 
 SHOWS = "fuzz-parsers"
 PARSERS = ()
