@@ -372,11 +372,13 @@ EXAMPLES: dict[ss.StreamError, str] = {
     ss.ServerBusy(): "busy",
     ss.AuthorizationFailed("", KEY): "internal_error",
     ss.SecretsFailed(): "internal_error",
+    ss.BadCredentials("", KEY): "bad_credentials",
+    ss.CredentialsFailed(): "internal_error",
 }
 IN_THE_HANDSHAKE = {
     "HandshakeError", "HandshakeTimeout", "HandshakeTruncated", "ServerKeyMismatch", "HandshakeRefused",
     "UnsupportedVersion", "NoCommonSuite", "UnknownServerKey", "BadSecret", "BadResponse", "AccessDenied",
-    "ServerBusy", "AuthorizationFailed", "SecretsFailed",
+    "ServerBusy", "AuthorizationFailed", "SecretsFailed", "BadCredentials", "CredentialsFailed",
 }  # fmt: skip
 
 
