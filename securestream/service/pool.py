@@ -11,9 +11,9 @@ A *place* is the right to one connection. There are `max_streams` of them; one i
 until after it is closed. Whoever wants a stream stands in the queue, and `_assign` serves it in its order: with a
 stream that is idle, or with a free place to open one in.
 
-A stream goes back only if it is *clean*: both directions open and whole, nobody in it, nothing left to receive. When
-it is handed out it is looked at once more, without waiting: what has come meanwhile, if it is more than empty
-records, is an end, an alert, or an answer that nobody asked for.
+A stream goes back only if it is *clean*: both directions open and whole, nobody in it, nothing left to receive, and
+the last receive not given up. When it is handed out it is looked at once more, without waiting: what has come
+meanwhile, if it is more than empty records, is an end, an alert, or an answer that nobody asked for.
 """
 
 from __future__ import annotations
@@ -162,10 +162,10 @@ class StreamPool(Generic[T_co]):
     async def stream(self) -> AsyncIterator[SecureStream[T_co]]:
         """A stream for this block alone: one that was used before, or a new one.
 
-        Left in order, the stream goes back into the pool if it is clean: nothing that came is left to receive, both
-        directions are open. Else it is closed. Left by an exception it is closed as `async with stream` would, and
-        is never used again. So give up waiting for an answer by leaving the block with an exception: an answer that
-        is still to come would reach the next user.
+        Left in order, the stream goes back into the pool if it is clean: both directions are open, nothing that came is
+        left to receive, and the last receive was not cancelled while it waited. Else it is closed. Left by an exception
+        it is closed as `async with stream` would, and is never used again. Whoever has asked and doesn't wait for the
+        answer at all leaves the block so, or the answer would reach the next user.
 
         A stream that has ended, or to which something came while nobody used it, is not handed out; one may still
         end a moment later. Over transports that aren't sockets, and aren't over one, that shows at the first use.

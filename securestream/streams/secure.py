@@ -160,6 +160,9 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
         self._plain = b""
         self._plain_at = 0
         self._later: list[bytes] = []  # what came while _plain was waiting to be received
+        self._awaited = (
+            False  # a receive waits, or has waited last and was cancelled: what it waited for may still come
+        )
         self._send_turns = Turns("sending on this SecureStream")
         self._receive_turns = Turns("receiving on this SecureStream")
         self._shapers: trio.lowlevel.ParkingLot | None = None  # see _sent_or_ended
@@ -333,7 +336,9 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
             if self._plain or self._receiving is not Half.OPEN:
                 await trio.lowlevel.checkpoint()
             else:
+                self._awaited = True
                 await self._wait_for_content()
+                self._awaited = False
             return self._take_content(max_bytes)
         finally:
             self._receive_turns.end()
@@ -745,12 +750,13 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
         return self._is_at_rest()
 
     def _is_at_rest(self) -> bool:
-        """Whether both directions are open and whole, nobody is in them, and nothing waits to be received."""
+        """Whether both directions are open and whole, nobody is in them, and nothing is left to be received, or due."""
         return (
             self._may_send()
             and self._wire is Wire.WHOLE
             and self._receiving is Half.OPEN
             and not self._plain
+            and not self._awaited
             and self._reader.is_between_records
             and self._send_turns.idle
             and self._receive_turns.idle

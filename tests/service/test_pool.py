@@ -14,7 +14,7 @@ import trio.testing
 
 import securestream as ss
 
-from ..streams.support import PATIENCE, client_and_puppet, matching_configs
+from ..streams.support import PATIENCE, client_and_puppet, in_background, matching_configs
 from ..streams.test_cancellation import at_each_checkpoint, is_cut
 from ..streams.transports import Tls, WithoutHalfClose, reset, tcp_pair
 from .support import MemoryListener, ask, serving, serving_tcp, shout
@@ -131,6 +131,13 @@ async def leave_everything(stream: Stream) -> None:
     await settled()
 
 
+async def give_up_waiting(stream: Stream) -> None:
+    """For an answer that may come when another one uses the stream."""
+    assert await ask(stream) == b"HELLO"
+    async with in_background(stream.receive_some) as scope:
+        scope.cancel()
+
+
 async def cut_a_send_short(stream: Stream) -> None:
     assert await is_cut(partial(stream.send_all, bytes(2**24)), 2)
     assert not stream._may_send()
@@ -140,7 +147,10 @@ async def alert_it(stream: Stream) -> None:
     await stream.send_alert(5_000, "no more")
 
 
-@pytest.mark.parametrize("spoil", [end_it, close_it, leave_some, leave_everything, cut_a_send_short, alert_it])
+SPOILING = [end_it, close_it, leave_some, leave_everything, give_up_waiting, cut_a_send_short, alert_it]
+
+
+@pytest.mark.parametrize("spoil", SPOILING)
 async def test_a_stream_that_is_not_clean_does_not_go_back(spoil: Callable[[Stream], Awaitable[None]]) -> None:
     async with shouting() as server, ss.StreamPool(server.connect) as pool:
         async with pool.stream() as first:
@@ -149,6 +159,14 @@ async def test_a_stream_that_is_not_clean_does_not_go_back(spoil: Callable[[Stre
         async with pool.stream() as second:
             assert second is not first
             assert await ask(second) == b"HELLO"
+
+
+async def test_a_stream_whose_answer_came_after_all_goes_back() -> None:
+    async with shouting() as server, ss.StreamPool(server.connect) as pool:
+        async with pool.stream() as stream:
+            await give_up_waiting(stream)
+            assert await ask(stream) == b"HELLO"
+        assert pool.statistics().idle == 1
 
 
 async def test_a_stream_that_another_task_still_uses_does_not_go_back() -> None:
