@@ -30,6 +30,7 @@ from ..streams.errors import (
 from ..streams.secure import SecureStream, alert_for, is_end_of, leaves
 from ..streams.wrap import Place, refuse_client, shake_hands
 from .connection import Connection, look_every, source_of
+from .recheck import keep_asking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,11 +115,11 @@ async def serve_secure_listeners(
 def secure_handler(handler: Handler[T_Stream], config: ServerConfig) -> Callable[[T_Stream], Awaitable[None]]:
     """A handler for `trio.serve_tcp` and its kin, around a handler of secure streams.
 
-    Limits count the connections of this one handler. Raises `ValueError` for an idle timeout and a keep-alive, which
-    need a server of this package: there is no place here from which to look after connections.
+    Limits count the connections of this one handler. Raises `ValueError` for an idle timeout, a keep-alive and
+    `recheck`, which need a server of this package: there is no place here from which to look after connections.
     """
-    if look_every(config) < math.inf:
-        raise ValueError("idle_timeout and keep_alive need serve_secure_tcp() or serve_secure_listeners()")
+    if min(look_every(config), config.recheck) < math.inf:
+        raise ValueError("idle_timeout, keep_alive and recheck need serve_secure_tcp() or serve_secure_listeners()")
     return _Connections(handler, config, raise_errors=False).run
 
 
@@ -184,6 +185,10 @@ class _Connections(Generic[T_Stream]):
                     connection.note_activity(now)
                     if connection.enforce(self.config, now):
                         senders.start_soon(connection.stream._send_cover)
+
+    async def keep_asking(self) -> None:
+        """Ends connections that `authorize` doesn't want any more. For ever."""
+        await keep_asking(self.config, lambda: self._live)
 
     def end_all(self, *, idle_only: bool) -> None:
         """Tells those that are in, or those of them that do nothing, that the server shuts down."""
@@ -301,6 +306,8 @@ class _Keeper(Generic[T_Stream]):
             async with trio.open_nursery() as handlers, trio.open_nursery() as looking:
                 if look_every(self._connections.config) < math.inf:
                     looking.start_soon(self._connections.look_after)
+                if self._connections.config.recheck < math.inf:
+                    looking.start_soon(self._connections.keep_asking)
                 if self._drain is not None:
                     looking.start_soon(self._drain._obey_signals)
                 task_status.started(handlers)

@@ -209,6 +209,8 @@ class ServerConfig:
     `limits`             how many at once, and for how long
     `keep_alive`         seconds of sending nothing after which a server sends an empty record, so that nothing on the
                          way forgets the connection; default never. A client's is `send_cover_traffic`
+    `recheck`            seconds after which `authorize` is asked again about the clients that are in, each time; one
+                         that it refuses then is told so, with alert 7 or 8, and its connection ends. Default never
     `instruments`        told of what happens, see `Instrument`
 
     Raises `ValueError` and `TypeError`.
@@ -226,6 +228,7 @@ class ServerConfig:
     close_timeout: float = 1.0
     limits: Limits = field(default_factory=Limits)
     keep_alive: float = math.inf
+    recheck: float = math.inf
     instruments: Sequence[Instrument] = ()
     observer: Observers | None = field(init=False, repr=False, compare=False)
 
@@ -239,8 +242,8 @@ class ServerConfig:
         if self.require_secret and not self.secrets:
             raise ValueError("require_secret without secrets would refuse everybody")
         _check_type("limits", self.limits, Limits)
-        if not self.keep_alive > 0:
-            raise ValueError("keep_alive is seconds, more than none")
+        if not self.keep_alive > 0 or not self.recheck > 0:
+            raise ValueError("keep_alive and recheck are seconds, more than none")
         _check_common(self)
 
     def secrets_now(self) -> tuple[SharedSecret, ...]:

@@ -379,28 +379,9 @@ class _ServerSide:
 
     async def _authorize(self, peer: Peer) -> Peer:
         try:
-            answer = self._config.authorize(peer)
-            if not isinstance(answer, Awaitable):
-                raise TypeError(f"authorize is to be async, and returned a {type(answer).__name__}")
-            principal = await answer
-            accepted = peer.accepted_as(principal)
-        except CredentialsRefused as exc:
-            bad = BadCredentials(f"the credentials of {peer.public_key} were refused: {exc}", peer.public_key)
-            raise _Refused(Alert.clipped(AlertCode.BAD_CREDENTIALS, str(exc)), bad) from exc
-        except PermissionError as exc:
-            if exc.errno is not None:  # the operating system's, not a verdict: its text names files
-                raise _Refused(*_authorization_failed(exc, peer)) from exc
-            denied = AccessDenied(f"the client {peer.public_key} is not authorised: {exc}", peer.public_key)
-            raise _Refused(Alert.clipped(AlertCode.ACCESS_DENIED, str(exc)), denied) from exc
-        except Exception as exc:
-            raise _Refused(*_authorization_failed(exc, peer)) from exc
-        except BaseExceptionGroup as group:
-            _, rest = group.split(Exception)  # a task of its own failed while it was cancelled
-            raise (rest or group) from None
-        if principal is False:
-            wrong = TypeError("authorize returned False; it refuses by raising PermissionError")
-            raise _Refused(*_authorization_failed(wrong, peer)) from wrong
-        return accepted
+            return await ask_about(peer, self._config)
+        except (AccessDenied, AuthorizationFailed, BadCredentials) as error:
+            raise _Refused(verdict_of(error), error) from error.__cause__
 
     async def _tell(self, alert: Alert, *, linger: bool) -> None:
         """Before the response in clear and without a text, after it as the first record."""
@@ -420,9 +401,38 @@ class _ServerSide:
                 await discard_input(self.channel)
 
 
-def _authorization_failed(exc: BaseException, peer: Peer) -> tuple[Alert, HandshakeError]:
-    error = AuthorizationFailed(f"authorize failed: {type(exc).__name__}", peer.public_key)
-    return Alert(AlertCode.INTERNAL_ERROR), error
+async def ask_about(peer: Peer, config: ServerConfig) -> Peer:
+    """The client as `authorize` accepts it.
+
+    Raises `AccessDenied`, `BadCredentials` and `AuthorizationFailed`, each with its cause.
+    """
+    try:
+        answer = config.authorize(peer)
+        if not isinstance(answer, Awaitable):
+            raise TypeError(f"authorize is to be async, and returned a {type(answer).__name__}")
+        principal = await answer
+        if principal is False:
+            raise TypeError("authorize returned False; it refuses by raising PermissionError")
+        return peer.accepted_as(principal)
+    except CredentialsRefused as exc:
+        raise BadCredentials(f"the credentials of {peer.public_key} were refused: {exc}", peer.public_key) from exc
+    except Exception as exc:
+        if isinstance(exc, PermissionError) and exc.errno is None:  # with one it is the system's, and names files
+            raise AccessDenied(f"the client {peer.public_key} is not authorised: {exc}", peer.public_key) from exc
+        raise AuthorizationFailed(f"authorize failed: {type(exc).__name__}", peer.public_key) from exc
+    except BaseExceptionGroup as group:
+        _, rest = group.split(Exception)  # a task of its own failed while it was cancelled
+        raise (rest or group) from None
+
+
+def verdict_of(error: AccessDenied | AuthorizationFailed | BadCredentials) -> Alert:
+    """What the client is told: the text that `authorize` meant for it, and nothing where it failed."""
+    match error:
+        case AccessDenied():
+            return Alert.clipped(AlertCode.ACCESS_DENIED, str(error.__cause__))
+        case BadCredentials():
+            return Alert.clipped(AlertCode.BAD_CREDENTIALS, str(error.__cause__))
+    return Alert(AlertCode.INTERNAL_ERROR)
 
 
 async def refuse_client(transport: trio.abc.Stream, config: ServerConfig, code: AlertCode, reason: str) -> None:
