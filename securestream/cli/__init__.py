@@ -10,6 +10,7 @@ demo.py         demo: the command, the second process, the four parts
 demo_parts.py   what a client does in each part, and what has to come of it
 demo_screen.py  how it looks
 demo_server.py  the second process
+decode.py       decode
 bench.py        bench
 lab.py          lab: the group; each of its commands is a lab_*.py, and lab_screen.py is how they look
 lazy.py         groups that import a command when it is asked for

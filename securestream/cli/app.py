@@ -32,6 +32,7 @@ class _App(LazyGroup):
         "connect": "connect",
         "demo": "demo",
         "demo-server": "demo_server",
+        "decode": "decode",
         "bench": "bench",
         "lab": "lab",
     }

@@ -263,6 +263,12 @@ class ClientHandshake(_Machine):
         self._enter(Step.RESPONSE)
         return encode_frame(Kind.RESPONSE, self._noise.write_message(credentials))
 
+    @property
+    def hello_key(self) -> bytes:
+        """The ephemeral public key in the hello: 32 bytes in clear, of this connection alone."""
+        assert self._noise.e is not None
+        return bytes(self._noise.e.public_key)
+
     def split(self) -> SessionKeys:
         """The keys of the records. Raises `LocalProtocolError` before the handshake is finished."""
         client_to_server, server_to_client = self._split()
@@ -380,6 +386,12 @@ class ServerHandshake(_Machine):
         self._client_statement = client_statement(h2, client_key)
         self._enter(Step.RESPONSE)
         return client_key
+
+    @property
+    def hello_key(self) -> bytes:
+        """The ephemeral public key in the client's hello: 32 bytes in clear, of this connection alone."""
+        assert self._noise.re is not None
+        return bytes(self._noise.re)
 
     def split(self) -> SessionKeys:
         """The keys of the records. Raises `LocalProtocolError` before the handshake is finished."""

@@ -27,6 +27,7 @@ from ..streams.errors import (
     SecretsFailed,
     StreamFailure,
 )
+from ..streams.keylog import key_log
 from ..streams.secure import SecureStream, alert_for, is_end_of, leaves
 from ..streams.wrap import Place, refuse_client, shake_hands
 from .connection import Connection, look_every, source_of
@@ -96,6 +97,7 @@ async def serve_secure_listeners(
     task_status: trio.TaskStatus[list[T_Listener]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """As `serve_secure_tcp`, on listeners of the caller's: Unix sockets, systemd's, SO_REUSEPORT."""
+    key_log()  # which warns, if there is one, before anybody comes in
     connections = _Connections(handler, config, raise_errors=handler_nursery is not None)
     async with contextlib.AsyncExitStack() as owned, trio.open_nursery() as serving:
         for listener in listeners:  # cancelled before the first of them was served, it closes them all the same

@@ -36,6 +36,7 @@ from .errors import (
     ServerKeyMismatch,
     handshake_error,
 )
+from .keylog import key_log
 from .sealing import seal_at_any_rate
 from .secure import LINGER_BYTES, Parts, SecureStream
 
@@ -187,6 +188,8 @@ async def discard_input(channel: Channel) -> None:
 def _open_records(handshake: ClientHandshake | ServerHandshake, rest: bytes) -> tuple[RecordWriter, RecordReader]:
     """The record layer that the finished handshake leads to, begun with what came after its last frame."""
     keys, suite, is_client = handshake.split(), handshake.session.suite, isinstance(handshake, ClientHandshake)
+    if (log := key_log()) is not None:
+        log.write(handshake.hello_key, suite, *((keys.send, keys.receive) if is_client else (keys.receive, keys.send)))
     reader = RecordReader(suite, keys.receive, expects_verdict=is_client)
     if rest:
         reader.feed(rest)

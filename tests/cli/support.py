@@ -70,11 +70,16 @@ async def running(
 
 @contextlib.asynccontextmanager
 async def process(
-    arguments: list[str], *, stdin: int = subprocess.PIPE, stdout: int = subprocess.PIPE, pass_fds: Sequence[int] = ()
+    arguments: list[str],
+    *,
+    stdin: int = subprocess.PIPE,
+    stdout: int = subprocess.PIPE,
+    pass_fds: Sequence[int] = (),
+    env: dict[str, str] = ENVIRONMENT,
 ) -> AsyncIterator[trio.Process]:
     """Any program while it runs. It is killed at the end, whatever happens."""
     started = await trio.lowlevel.open_process(
-        arguments, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, env=ENVIRONMENT, pass_fds=pass_fds
+        arguments, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, env=env, pass_fds=pass_fds
     )
     try:
         with trio.fail_after(PATIENCE):

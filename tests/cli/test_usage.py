@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-COMMANDS = ["keygen", "pubkey", "echo", "connect", "demo"]
+COMMANDS = ["keygen", "pubkey", "echo", "connect", "demo", "decode"]
 PUBLIC = "6HvG2FFNFIifEjaAfryurGtr+ucaNgHfSSfgQUi5MHM="
 SECRET = ss.PrivateKey(bytes(range(32))).to_text()  # fixed, for it is in the names of tests
 
