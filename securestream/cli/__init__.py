@@ -6,6 +6,9 @@ echo.py         echo
 serving.py      what servers share: options, the log, serving until a signal
 places.py       where they listen
 connect.py      connect
+tunnel.py       tunnel: the group; tunnel_client.py and tunnel_server.py are its two ends
+targets.py      what a tunnel leads to; command_stream.py is a command as a stream
+dialing.py      what clients share: connection strings, and errors in connecting
 demo.py         demo: the command, the second process, the four parts
 demo_parts.py   what a client does in each part, and what has to come of it
 demo_screen.py  how it looks

@@ -30,6 +30,7 @@ class _App(LazyGroup):
         "pubkey": "keys",
         "echo": "echo",
         "connect": "connect",
+        "tunnel": "tunnel",
         "demo": "demo",
         "demo-server": "demo_server",
         "decode": "decode",

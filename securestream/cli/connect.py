@@ -3,39 +3,39 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
 from typing import TYPE_CHECKING
 
 import click
 import trio
+from click.core import ParameterSource
 
-from ..service.client import open_secure_tcp_stream
+from ..service.address import Address as ServerAddress
 from ..streams.config import ClientConfig
 from ..streams.errors import HandshakeError, PeerAlert, StreamError
-from ..streams.secure import leaves
 from ..trust.keyfile import STANDARD_INPUT
 from .common import (
+    PADDING_HELP,
     Address,
     AlertReceived,
     Failure,
     address,
     explain,
     main_cause,
+    padding,
     public_key,
-    reason,
     run,
 )
+from .dialing import connect_file_option, open_stream, server_given
 from .secrets import key_option, load_key, load_secret, passphrase_option
 from .stdio import STDIN, STDOUT, read_some, write_all
 
 if TYPE_CHECKING:
     from ..protocol.keys import PublicKey
+    from ..protocol.padding import PaddingPolicy
     from ..streams.secure import SecureStream
 
     Stream = SecureStream[trio.SocketStream]
 
-_CONNECT_SECONDS = 30
 _RECORDS_AT_ONCE = 8
 # Once the server is gone: what has not come from standard input by then is not waited for.
 _GRACE_SECONDS = 0.5
@@ -46,6 +46,8 @@ Examples:
       --server-key 6HvG2FFNFIifEjaAfryurGtr+ucaNgHfSSfgQUi5MHM=
   securestream connect '[::1]:9222' --server-key "$(cat server.pub)" \\
       --key client.key < question > answer
+  securestream connect \\
+      'Server=db.example:9222;Server Key=...;Client Key=client.key'
 \b
 Exit status:
   0      the input was sent, and the server ended its answer in order
@@ -56,57 +58,72 @@ Exit status:
 """
 
 
+def _where(text: str) -> Address | str:
+    """HOST:PORT, or a connection string. For click: raises `click.BadParameter`."""
+    return text if "=" in text else address(text)
+
+
 @click.command(epilog=_EXAMPLES)
-@click.argument("where", metavar="HOST:PORT", type=address)
-@click.option("--server-key", required=True, metavar="PUBKEY", type=public_key, help="The server's public key.")
+@click.argument("where", metavar="[HOST:PORT|STRING]", type=_where, required=False)
+@click.option("--server-key", metavar="PUBKEY", type=public_key, help="The server's public key.")
 @key_option(help="This client's private key. Without: a fresh one, for once.")
 @click.option("--secret-file", metavar="FILE", help="The shared secret, for servers that demand one.")
+@connect_file_option
 @passphrase_option
+@click.option("--padding", metavar="NAME", type=padding, default="none", help=PADDING_HELP)
 def connect(
-    where: Address, server_key: PublicKey, key: str | None, secret_file: str | None, passphrase_file: str | None
+    where: Address | str | None,
+    server_key: PublicKey | None,
+    key: str | None,
+    secret_file: str | None,
+    connect_file: str | None,
+    passphrase_file: str | None,
+    padding: PaddingPolicy,
 ) -> int:
     """Connects a terminal or a pipe to a server.
 
-    Standard input is sent, and what comes goes to standard output. The end of standard input ends that direction
-    only; the answer may still go on. Secrets are read from files: a command line can be seen by every user of the
-    machine.
+    Where to is HOST:PORT, with --server-key, or a connection string, or a file that holds one. Standard input is
+    sent, and what comes goes to standard output. The end of standard input ends that direction only; the answer may
+    still go on. Secrets are read from files: a command line can be seen by every user of the machine.
     """
-    if STANDARD_INPUT in (key, secret_file, passphrase_file):
-        raise click.UsageError(
-            "standard input is what is sent: put the secret into a file", click.get_current_context()
-        )
+    if STANDARD_INPUT in (key, secret_file, passphrase_file, connect_file):
+        raise _wrong_usage("standard input is what is sent: put the secret into a file")
+    if not isinstance(where, Address):
+        _check_nothing_twice()
+        return _run(server_given(where, connect_file, passphrase_file, padding))
+    if server_key is None:
+        raise _wrong_usage("HOST:PORT goes with --server-key PUBKEY: without it, anyone could stand in the middle")
     config = ClientConfig(
         server_key=server_key,
         key=load_key(key, passphrase_file) if key is not None else None,
         secret=load_secret(secret_file, passphrase_file) if secret_file is not None else None,
+        padding=padding,
     )
-    return run(lambda: _converse(where, config))
+    return _run(ServerAddress(where.host, where.port, config))
 
 
-async def _converse(where: Address, config: ClientConfig) -> None:
+def _run(server: ServerAddress) -> int:
+    return run(lambda: _converse(server))
+
+
+def _check_nothing_twice() -> None:
+    """Raises `click.UsageError` for options that say what a connection string does."""
+    context = click.get_current_context()
+    for name in ("server_key", "key", "secret_file"):
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise _wrong_usage(f"--{name.replace('_', '-')} goes with HOST:PORT; a connection string says it itself")
+
+
+def _wrong_usage(message: str) -> click.UsageError:
+    return click.UsageError(message, click.get_current_context())
+
+
+async def _converse(server: ServerAddress) -> None:
     try:
-        async with await _open(where, config) as stream:
+        async with await open_stream(server) as stream:
             await _Exchange(stream).run()
     except Exception as exc:
-        raise _worded(main_cause(exc), config) from exc
-
-
-async def _open(where: Address, config: ClientConfig) -> Stream:
-    """Raises `Failure` where there is no connection, and what a failed handshake raises."""
-    try:
-        with trio.fail_after(_CONNECT_SECONDS):
-            return await open_secure_tcp_stream(where.host, where.port, config)
-    except trio.TooSlowError:
-        raise Failure(f"no connection to {where} within {_CONNECT_SECONDS} s: is the address right?") from None
-    except UnicodeError:
-        raise Failure(f"{where.host}: not the name of a host") from None
-    except socket.gaierror as exc:
-        raise Failure(f"{where.host}: {reason(exc)}; is the name spelled right?") from None
-    except OSError as exc:
-        # One error, or one for each of the host's addresses.
-        numbers = {leaf.errno for leaf in leaves(exc.__cause__ or exc) if isinstance(leaf, OSError) and leaf.errno}
-        text = ", ".join(map(os.strerror, sorted(numbers))) or str(exc)
-        raise Failure(f"can't connect to {where}: {text}; is the server running, and the address right?") from None
+        raise _worded(main_cause(exc), server.config) from exc
 
 
 def _worded(exc: BaseException, config: ClientConfig) -> BaseException:

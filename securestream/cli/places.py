@@ -74,5 +74,10 @@ def place_of(listener: Listener) -> Place:
     if isinstance(listener, UnixListener):
         return UnixPath(listener.path)
     assert isinstance(listener, trio.SocketListener)
-    name = listener.socket.getsockname()
-    return UnixPath(str(name)) if listener.socket.family == trio.socket.AF_UNIX else Address(*name[:2])
+    return place_of_socket(listener.socket)
+
+
+def place_of_socket(socket: trio.socket.SocketType) -> Address | UnixPath:
+    """Where a socket of this program is."""
+    name = socket.getsockname()
+    return UnixPath(str(name)) if socket.family == trio.socket.AF_UNIX else Address(*name[:2])

@@ -34,12 +34,12 @@ passphrase_option = click.option(
 
 def load_key(path: str, passphrase_file: str | None) -> PrivateKey:
     """The private key in a file, opened where it is locked. Raises `BadFile`."""
-    return load(partial(read_key_file, passphrase=_passphrase(passphrase_file, path)), path)
+    return load(partial(read_key_file, passphrase=passphrase_for(passphrase_file, path)), path)
 
 
 def load_secret(path: str, passphrase_file: str | None) -> SharedSecret:
     """The shared secret in a file, opened where it is locked. Raises `BadFile`."""
-    return load(partial(read_secret_file, passphrase=_passphrase(passphrase_file, path)), path)
+    return load(partial(read_secret_file, passphrase=passphrase_for(passphrase_file, path)), path)
 
 
 def server_in(text: str, passphrase_file: str | None = None) -> Address:
@@ -47,7 +47,7 @@ def server_in(text: str, passphrase_file: str | None = None) -> Address:
 
     Raises `BadFile`, also for a string that can't be used.
     """
-    passphrase = _passphrase(passphrase_file, "what the connection string names")
+    passphrase = passphrase_for(passphrase_file, "what the connection string names")
     found = load(partial(parse_address, passphrase=passphrase), text)
     if found.string is not None and found.string.client_key is not None:
         complain(
@@ -57,8 +57,8 @@ def server_in(text: str, passphrase_file: str | None = None) -> Address:
     return found
 
 
-def _passphrase(passphrase_file: str | None, locked: str) -> Callable[[], str | bytes]:
-    """Asked only where something is locked."""
+def passphrase_for(passphrase_file: str | None, locked: str) -> Callable[[], str | bytes]:
+    """What opens `locked`: from the file, or asked for on the terminal, and only where something is locked."""
     if passphrase_file is not None:
         return partial(load, read_passphrase_file, passphrase_file)
     return partial(_ask, f"Passphrase of {locked}: ")

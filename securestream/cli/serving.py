@@ -57,6 +57,16 @@ class Serving(TypedDict):
     events: bool
 
 
+grace_option = click.option(
+    "--grace",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0),
+    default=3,
+    show_default=True,
+    help="What connections at work get to finish it, at the end.",
+)
+
+
 def serving_options(command: click.Command) -> click.Command:
     """Gives a command `--listen`, `--grace`, `--metrics`, and the options of `Serving`, before its own."""
     command.params[:0] = [
@@ -78,19 +88,11 @@ def serving_options(command: click.Command) -> click.Command:
         click.Option(["--padding"], metavar="NAME", type=padding, default="none", help=PADDING_HELP),
         *_limit_options(),
         click.Option(
-            ["--grace"],
-            metavar="SECONDS",
-            type=click.FloatRange(min=0),
-            default=3,
-            show_default=True,
-            help="What connections at work get to finish it, at the end.",
-        ),
-        click.Option(
             ["--metrics"], metavar="HOST:PORT", type=address, help="Show figures for Prometheus, on loopback."
         ),
         click.Option(["--events"], is_flag=True, help="A line on standard error for each handshake, alert and end."),
     ]
-    return passphrase_option(command)
+    return grace_option(passphrase_option(command))
 
 
 def _limit_options() -> list[click.Option]:

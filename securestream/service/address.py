@@ -10,11 +10,12 @@ import trio
 from ..streams.config import ClientConfig
 from ..streams.errors import HandshakeTimeout
 from ..trust.address import AddressError, ConnectionString, Transport, parse_connection_string
-from ..trust.keyfile import read_key_file, read_secret_file
+from ..trust.keyfile import KeyFileError, read_key_file, read_private, read_secret_file
 from .client import open_secure_tcp_stream
 
 if TYPE_CHECKING:
     from ..streams.secure import SecureStream
+    from ..trust.keyfile import StrPath
     from ..trust.passphrase import Passphrase
 
 DEFAULT_TIMEOUT = 30.0
@@ -61,6 +62,26 @@ def parse_address(text: str, *, passphrase: Passphrase | None = None) -> Address
         raise AddressError("Transport: this version has no TLS; give the Server Key in place of Server Key Hash")
     timeout = DEFAULT_TIMEOUT if found.timeout is None else found.timeout
     return Address(found.host, found.port, _config(found, timeout, passphrase), timeout, found.fields, found)
+
+
+def read_address_file(path: StrPath, *, passphrase: Passphrase | None = None) -> Address:
+    """As `parse_address`, of the connection string in a file. Lines that are empty or begin with `#` mean nothing.
+
+    Raises what `parse_address` does, and `KeyFileError` for a file that is longer than 64 KiB, that holds no
+    connection string or several, or that holds a `Client Secret Key` and others can read.
+    """
+    name, data = read_private(path, marks=())
+    lines = [line.strip() for line in data.decode("utf-8-sig", "replace").split("\n")]
+    strings = [line for line in lines if line and not line.startswith("#")]
+    if len(strings) != 1:
+        raise KeyFileError(f"{name}: one line with a connection string is to be in it, not {len(strings)}")
+    try:
+        found = parse_address(strings[0], passphrase=passphrase)
+    except AddressError as exc:
+        raise AddressError(f"{name}: {exc}") from None
+    if found.string is not None and found.string.client_key is not None:
+        read_private(path, marks=(b"=",))
+    return found
 
 
 def _config(found: ConnectionString, timeout: float, passphrase: Passphrase | None) -> ClientConfig:

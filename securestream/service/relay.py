@@ -38,7 +38,6 @@ _RECORDS_AT_ONCE = 8
 _DELIVERY_SECONDS = 1.0
 _LOOK_SECONDS = 0.005
 _TCP = (socket.AF_INET, socket.AF_INET6)
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger: on, 0 seconds
 
 
 # --- copying ----------------------------------------------------------------------------------------
@@ -127,9 +126,15 @@ def _as_alert(exc: trio.BrokenResourceError) -> StreamFailure:
 
 @contextlib.asynccontextmanager
 async def cut_on_error(stream: T_Stream) -> AsyncIterator[T_Stream]:
-    """Closes `stream`: in order, or, where the block is left by an exception or cancelled, by `cut`."""
+    """Closes `stream`: in order, or, where the block is left by an exception or cancelled, by `cut`.
+
+    Within the block a TCP connection is set to be reset whenever it is closed, so that a program that is killed leaves
+    no end behind either.
+    """
     try:
+        _reset_on_close(stream, True)
         yield stream
+        _reset_on_close(stream, False)
     except BaseException:
         await cut(stream)
         raise
@@ -142,21 +147,31 @@ async def cut(stream: trio.abc.Stream) -> None:
     What was sent before is given a second to arrive, unless this is cancelled. Who is at the other end of a Unix
     socket sees an end: it knows no reset.
     """
-    tcp = stream.socket if isinstance(stream, trio.SocketStream) and stream.socket.family in _TCP else None
     try:
         with trio.move_on_after(_DELIVERY_SECONDS):
-            while tcp is not None and _is_undelivered(tcp):  # noqa: ASYNC110 - the kernel has no event for it
+            while _is_undelivered(stream):  # noqa: ASYNC110 - the kernel has no event for it
                 await trio.sleep(_LOOK_SECONDS)
     finally:
-        if tcp is not None:
-            with contextlib.suppress(OSError):
-                tcp.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        _reset_on_close(stream, True)
         await trio.aclose_forcefully(stream)
 
 
-def _is_undelivered(tcp: trio.socket.SocketType) -> bool:
+def _tcp_socket(stream: trio.abc.Stream) -> trio.socket.SocketType | None:
+    """Its socket, unless it is closed."""
+    if isinstance(stream, trio.SocketStream) and stream.socket.family in _TCP and stream.socket.fileno() >= 0:
+        return stream.socket
+    return None
+
+
+def _reset_on_close(stream: trio.abc.Stream, on: bool) -> None:
+    if (tcp := _tcp_socket(stream)) is not None:
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", on, 0))
+
+
+def _is_undelivered(stream: trio.abc.Stream) -> bool:
     """Whether the peer's system has not acknowledged all that was sent (tcp(7), SIOCOUTQ). False where nobody knows."""
-    if sys.platform != "linux" or tcp.fileno() < 0:
+    tcp = _tcp_socket(stream)
+    if tcp is None or sys.platform != "linux":
         return False
     from fcntl import ioctl
     from termios import TIOCOUTQ

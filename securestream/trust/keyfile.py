@@ -95,7 +95,7 @@ def read_passphrase_file(path: StrPath) -> bytes:
     Raises `KeyFileError` for a file that others can read, that is longer than 64 KiB, or whose first line is empty or
     longer than 4,096 bytes; `OSError` where it can't be read.
     """
-    name, data = _read_private(path, marks=(b"",))
+    name, data = read_private(path, marks=(b"",))
     line = data.partition(b"\n")[0].removesuffix(b"\r")
     if not 1 <= len(line) <= locks.MAX_PASSPHRASE:
         raise KeyFileError(f"{name}: its first line is no passphrase, which has 1 to {locks.MAX_PASSPHRASE:,} bytes")
@@ -116,7 +116,7 @@ SHARED_SECRET = Kind("shared secret", "ss-shared:", SharedSecret.from_text)
 
 
 def _read_secret(path: StrPath, kind: Kind[T], passphrase: Passphrase | None) -> T:
-    name, data = _read_private(path)
+    name, data = read_private(path)
     return find_secret(data, name, kind, passphrase)
 
 
@@ -151,7 +151,7 @@ def _opened(line: str, passphrase: Passphrase | None) -> str:
     return locks.unlock(line, passphrase)
 
 
-def _read_private(path: StrPath, marks: tuple[bytes, ...] = _MARKS) -> tuple[str, bytes]:
+def read_private(path: StrPath, marks: tuple[bytes, ...] = _MARKS) -> tuple[str, bytes]:
     """What to call the file, and its content. `marks` are what only secrets hold."""
     if path == STANDARD_INPUT:
         if sys.stdin is None:  # closed by whoever started this program

@@ -122,6 +122,10 @@ class Keys:
         where = f"127.0.0.1:{port}"
         return ["connect", where, "--server-key", self.server_public, "--key", str(self.client_file)]
 
+    def string(self, port: int) -> str:
+        """The same as a connection string."""
+        return f"Server=127.0.0.1:{port};Server Key={self.server_public};Client Key={self.client_file}"
+
     def config(self) -> ss.ClientConfig:
         return ss.ClientConfig(key=self.client, server_key=self.server.public_key)
 
@@ -133,6 +137,37 @@ async def echo_server(keys: Keys) -> AsyncIterator[tuple[trio.Process, int]]:
     async with running("echo", *who, "--listen", "127.0.0.1:0") as process:
         line = await read_line(process)
         yield process, int(line.split()[2].rpartition(":")[2])
+
+
+async def port_of(process: trio.Process) -> int:
+    """The port that a command says it listens on."""
+    return int((await read_line(process)).split()[2].rpartition(":")[2])
+
+
+@dataclass(frozen=True)
+class Tunnel:
+    """Both ends of a tunnel, and the local port."""
+
+    server: trio.Process
+    client: trio.Process
+    port: int
+
+    async def connect(self) -> trio.SocketStream:
+        return await trio.open_tcp_stream("127.0.0.1", self.port)
+
+
+@contextlib.asynccontextmanager
+async def tunnel(
+    keys: Keys, target: str, *, server: Sequence[str] = (), client: Sequence[str] = ()
+) -> AsyncIterator[Tunnel]:
+    """A tunnel to `target` for the client of `keys`, with more options for either end."""
+    who = ["--key", str(keys.server_file), "--allow", keys.client_public]
+    served = ["tunnel", "server", *who, "--listen", "127.0.0.1:0", "--target", target, *server]
+    async with running(*served) as far:
+        string = keys.string(await port_of(far))
+        local = ["tunnel", "client", "--listen", "127.0.0.1:0", "--connect", string, *client]
+        async with running(*local) as near:
+            yield Tunnel(far, near, await port_of(near))
 
 
 @contextlib.asynccontextmanager

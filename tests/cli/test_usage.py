@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 import securestream as ss
-from securestream.cli import app, connect, main
+from securestream.cli import app, dialing, main
 from securestream.cli.app import run
 from securestream.cli.common import Address, BadFile, address, complain, main_cause
 from securestream.cli.secrets import server_in
@@ -24,14 +24,19 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-COMMANDS = ["keygen", "pubkey", "echo", "connect", "demo", "decode"]
+COMMANDS = ["keygen", "pubkey", "echo", "connect", "tunnel", "tunnel client", "tunnel server", "demo", "decode"]
 PUBLIC = "6HvG2FFNFIifEjaAfryurGtr+ucaNgHfSSfgQUi5MHM="
 SECRET = ss.PrivateKey(bytes(range(32))).to_text()  # fixed, for it is in the names of tests
 
 
 def command_of(name: str) -> click.Command:
-    found = app.securestream.get_command(click.Context(app.securestream), name)
-    assert found is not None
+    """The command of this name, that of a group with the group's before it."""
+    found: click.Command = app.securestream
+    for word in name.split():
+        assert isinstance(found, click.Group)
+        command = found.get_command(click.Context(found), word)
+        assert command is not None
+        found = command
     return found
 
 
@@ -46,7 +51,8 @@ async def test_the_module_runs_the_command() -> None:
 def test_help_names_every_command_but_the_hidden_one() -> None:
     result = CliRunner().invoke(app.securestream, ["--help"], prog_name="securestream")
     assert result.exit_code == 0
-    assert re.findall(r"^  ([a-z][a-z-]+)  +\w", result.output, re.MULTILINE) == [*COMMANDS, "bench", "lab"]
+    top = [name for name in COMMANDS if " " not in name]
+    assert re.findall(r"^  ([a-z][a-z-]+)  +\w", result.output, re.MULTILINE) == [*top, "bench", "lab"]
 
 
 def test_without_a_command_it_is_wrong_usage_and_help(capsys: pytest.CaptureFixture[str]) -> None:
@@ -56,7 +62,7 @@ def test_without_a_command_it_is_wrong_usage_and_help(capsys: pytest.CaptureFixt
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_has_examples_and_fits_a_terminal(name: str) -> None:
-    result = CliRunner().invoke(app.securestream, [name, "--help"], prog_name="securestream")
+    result = CliRunner().invoke(app.securestream, [*name.split(), "--help"], prog_name="securestream")
     assert result.exit_code == 0
     assert "Examples:" in result.output
     assert max(map(len, result.output.splitlines())) <= 80
@@ -71,13 +77,16 @@ def examples() -> list[list[str]]:
 
 @pytest.mark.parametrize("example", examples(), ids=" ".join)
 def test_the_examples_use_options_that_exist(example: Sequence[str]) -> None:
-    options = {option for parameter in command_of(example[0]).params for option in parameter.opts}
+    name = " ".join(example[: 2 if example[0] == "tunnel" else 1])
+    options = {option for parameter in command_of(name).params for option in parameter.opts}
     assert {word for word in example if word.startswith("-") and word != "-"} <= options
 
 
-def test_the_exit_statuses_of_connect_are_in_its_help() -> None:
-    result = CliRunner().invoke(app.securestream, ["connect", "--help"])
-    assert re.findall(r"^    (\d[\d+N]*)  ", result.output, re.MULTILINE) == ["0", "1", "2", "3", "128+N"]
+@pytest.mark.parametrize("name", ["connect", "tunnel", "tunnel client", "tunnel server"])
+def test_the_exit_statuses_are_in_the_help(name: str) -> None:
+    result = CliRunner().invoke(app.securestream, [*name.split(), "--help"])
+    alert = ["3"] if name == "connect" else []
+    assert re.findall(r"^    (\d[\d+N]*)  ", result.output, re.MULTILINE) == ["0", "1", "2", *alert, "128+N"]
 
 
 # --- mistakes ---------------------------------------------------------------------------------------
@@ -89,12 +98,24 @@ NO_TIME = "it is a number of seconds, more than 0"
 NO_PATH = "a path stands behind unix:, as in unix:/run/echo.sock"
 NOT_A_PLACE = "it is HOST:PORT, as 127.0.0.1:9222, db.example:9222 or [::1]:9222; or unix:PATH, or systemd"
 NOT_AN_ADDRESS = "it is HOST:PORT, as 127.0.0.1:9222, db.example:9222 or [::1]:9222"
-BAD_ADDRESS = "Invalid value for 'HOST:PORT': "
+BAD_ADDRESS = "Invalid value for '[HOST:PORT|STRING]': "
 NOT_STDIN = "standard input is what is sent: put the secret into a file"
 NOT_A_KEY = "not a public key: it is 44 characters of base64"
 SEE_CONNECT = " (see: securestream connect --help)"
 SEE_ECHO = " (see: securestream echo --help)"
 EXCLUDE = "--allow, --clients and --allow-anyone exclude each other"
+STRING = f"Server=127.0.0.1:1;Server Key={PUBLIC}"
+WHERE_TO = "say where to: a connection string, or --connect-file FILE"
+ANYONE = "without it, anyone could stand in the middle"
+ANYONE_ELSE = "without it, or a Shared Secret File, anyone could stand in the middle"
+SAYS_IT_ITSELF = "goes with HOST:PORT; a connection string says it itself"
+ONE_LINE = "one line with a connection string is to be in it"
+CLIENT = ["tunnel", "client", "--connect", STRING]
+SERVER = ["tunnel", "server", "--key", "{key}", "--listen", "127.0.0.1:0"]
+SEE_CLIENT = " (see: securestream tunnel client --help)"
+SEE_SERVER = " (see: securestream tunnel server --help)"
+BAD_TARGET = "Invalid value for '--target': "
+NOT_A_TARGET = "a target is HOST:PORT, unix:PATH, or a command that is there; and "
 WHO = "say who may connect: --allow PUBKEY for each client, --clients FILE, or --allow-anyone"
 
 
@@ -135,6 +156,40 @@ WHO = "say who may connect: --allow PUBKEY for each client, --clients FILE, or -
             ["connect", "h:1", "--server-key", SECRET],
             "Invalid value for '--server-key': this is a secret where a public key belongs; don't hand it out"
             + SEE_CONNECT,
+            2,
+        ),
+        (["connect"], f"{WHERE_TO}{SEE_CONNECT}", 2),
+        (["connect", "h:1"], f"HOST:PORT goes with --server-key PUBKEY: {ANYONE}{SEE_CONNECT}", 2),
+        (["connect", "Server=h:1"], f"Server Key is missing: {ANYONE_ELSE}", 2),
+        (["connect", "Server=h;Server Key=x"], "Server: give it as host:port", 2),
+        (["connect", "Server=h:1;Client Key=/nowhere/a"], f"Server Key is missing: {ANYONE_ELSE}", 2),
+        (["connect", STRING, "--server-key", PUBLIC], f"--server-key {SAYS_IT_ITSELF}{SEE_CONNECT}", 2),
+        (["connect", STRING, "--key", "a"], f"--key {SAYS_IT_ITSELF}{SEE_CONNECT}", 2),
+        (["connect", STRING, "--secret-file", "a"], f"--secret-file {SAYS_IT_ITSELF}{SEE_CONNECT}", 2),
+        (["connect", f"{STRING};Client Key=/nowhere/a"], "/nowhere/a: No such file or directory", 2),
+        (["connect", "--connect-file", "/nowhere/a"], "/nowhere/a: No such file or directory", 2),
+        (["connect", "--connect-file", "-"], f"{NOT_STDIN}{SEE_CONNECT}", 2),
+        (["connect", "--connect-file", "{key}"], "{key}: Server: give it as host:port", 2),
+        (["connect", "--connect-file", "/dev/null"], f"/dev/null: {ONE_LINE}, not 0", 2),
+        (["connect", STRING], "can't connect to 127.0.0.1:1: Connection refused; is the server running", 1),
+        (["connect", STRING, "--padding", "x"], "Invalid value for '--padding': a padding is one of: none, ", 2),
+        (["tunnel", "clinet"], "No such command 'clinet'. (see: securestream tunnel --help)", 2),
+        (["tunnel", "client", "--listen", "127.0.0.1:0"], f"{WHERE_TO}{SEE_CLIENT}", 2),
+        (["tunnel", "client", "--connect", STRING], f"Missing option '--listen'.{SEE_CLIENT}", 2),
+        ([*CLIENT, "--listen", "x"], f"Invalid value for '--listen': {NOT_A_PLACE}{SEE_CLIENT}", 2),
+        ([*CLIENT, "--listen", "192.0.2.1:1"], "can't listen on 192.0.2.1:1: Cannot assign requested address", 1),
+        ([*CLIENT, "--listen", "127.0.0.1:0", "--max-connections", "0"], "Invalid value for '--max-connections': 0", 2),
+        (["tunnel", "client", "--listen", "h:1", "--connect", "Server=h"], "Server: give it as host:port", 2),
+        ([*SERVER, "--target", "127.0.0.1:1"], f"{WHO}{SEE_SERVER}", 2),
+        ([*SERVER, "--allow-anyone"], f"Missing option '--target'.{SEE_SERVER}", 2),
+        ([*SERVER, "--target", "localhost"], f"{BAD_TARGET}localhost: {NOT_A_TARGET}{NOT_AN_ADDRESS}{SEE_SERVER}", 2),
+        ([*SERVER, "--target", ""], f"{BAD_TARGET}{NOT_A_TARGET}{NOT_AN_ADDRESS}{SEE_SERVER}", 2),
+        ([*SERVER, "--target", "h:65536"], f"{BAD_TARGET}h:65536: {NOT_A_TARGET}a port is a number up to 65535", 2),
+        ([*SERVER, "--target", "unix:"], f"{BAD_TARGET}{NO_PATH}{SEE_SERVER}", 2),
+        ([*SERVER, "--target", "sh -c 'x"], f"{BAD_TARGET}a quote in the command is not closed{SEE_SERVER}", 2),
+        (
+            [*SERVER, "--target", "cat", "--proxy-protocol"],
+            f"--proxy-protocol is for sockets; a command finds the same in its environment{SEE_SERVER}",
             2,
         ),
         ([*ECHO, "127.0.0.1:0"], f"{WHO}{SEE_ECHO}", 2),
@@ -195,6 +250,12 @@ def test_a_mistake_gets_one_line_that_says_the_way_out(
         [*CONNECT, "--key", SECRET],
         [*CONNECT, "--secret-file", SECRET.replace("secret", "shared")],
         ["connect", SECRET, "--server-key", PUBLIC],
+        ["connect", f"{STRING};Client Key={SECRET}"],
+        ["connect", f"Server=h:1;Server Key={SECRET}"],
+        ["connect", "--connect-file", SECRET],
+        ["tunnel", "client", "--listen", "127.0.0.1:0", "--connect", f"Server=h:1;Server Key={SECRET}"],
+        ["tunnel", "client", "--listen", SECRET, "--connect", STRING],
+        ["tunnel", "server", "--listen", "127.0.0.1:0", "--key", "a", "--allow", PUBLIC, "--target", SECRET],
         ["connect", "h:1", "--server-key", SECRET],
         ["echo", "--key", SECRET, "--listen", "127.0.0.1:0", "--allow-anyone"],
         ["echo", "--key", "a.key", "--listen", "127.0.0.1:0", "--allow", SECRET],
@@ -304,7 +365,7 @@ def test_a_name_that_nobody_knows_is_one_line(
     async def unknown(host: str, port: int, config: ss.ClientConfig) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    monkeypatch.setattr(connect, "open_secure_tcp_stream", unknown)
+    monkeypatch.setattr(dialing, "open_secure_tcp_stream", unknown)
     assert run(["connect", "db.exmaple:1", "--server-key", PUBLIC]) == 1
     assert capsys.readouterr().err == (
         "securestream: db.exmaple: Name or service not known; is the name spelled right?\n"

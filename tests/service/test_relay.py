@@ -316,6 +316,17 @@ async def test_between_plain_streams_a_reset_is_passed_on() -> None:
 # --- cutting off ------------------------------------------------------------------------------------
 
 
+async def test_within_the_block_a_close_by_anybody_is_a_reset_and_after_it_an_end() -> None:
+    near, far = await tcp_pair()
+    async with cut_on_error(near):
+        await near.send_all(b"all of it")
+    assert await receive_all(far) == b"all of it"
+    near, far = await tcp_pair()
+    async with cut_on_error(near):
+        near.socket.close()  # as the kernel does for a program that is killed
+        await ends_with_a_reset(far)
+
+
 async def test_a_cut_waits_for_what_was_sent_to_arrive() -> None:
     near, far = await tcp_pair()
     async with trio.open_nursery() as nursery:

@@ -1,0 +1,104 @@
+"""`securestream tunnel server`: authorised clients in, the target's connections out."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, Unpack
+
+import click
+import trio
+
+from ..protocol.alerts import AlertCode, printable
+from ..service.proxy_protocol import ProxyHeader
+from ..service.relay import cut_on_error, relay
+from ..streams.errors import StreamFailure
+from .places import place_of_socket
+from .serving import Serving, log_to_stderr, serve_until_signal, server_config, serving_options
+from .targets import Command, open_target, target
+
+if TYPE_CHECKING:
+    from .common import Address
+    from .places import Place
+    from .serving import Stream
+    from .targets import Target
+
+logger: logging.Logger = logging.getLogger("securestream")
+
+_EXAMPLES = """\b
+Examples:
+  securestream tunnel server --key server.key --listen 0.0.0.0:9222 \\
+      --clients clients --target 127.0.0.1:6379
+  securestream tunnel server --key server.key --listen 0.0.0.0:9222 \\
+      --clients clients --target unix:/run/postgresql/.s.PGSQL.5432
+  securestream tunnel server --key server.key --listen systemd \\
+      --clients clients --target '/usr/bin/git-shell -c git-upload-pack'
+\b
+Exit status:
+  0      ended by SIGTERM
+  1      it can't listen, or standard output is gone
+  2      wrong usage, or a file that can't be used
+  128+N  ended by another signal N, as 130 by Ctrl-C
+"""
+
+
+@serving_options
+@click.command(epilog=_EXAMPLES)
+@click.option(
+    "--target",
+    "where",
+    required=True,
+    metavar="TARGET",
+    type=target,
+    help="HOST:PORT, unix:PATH, or a command, which is started for each connection.",
+)
+@click.option("--proxy-protocol", is_flag=True, help="Tell the target who is there, by the PROXY protocol, version 2.")
+def server(
+    listen: Place,
+    grace: float,
+    metrics: Address | None,
+    where: Target,
+    proxy_protocol: bool,
+    **given: Unpack[Serving],
+) -> int:
+    """The server's end of a tunnel.
+
+    Prints one line when it is ready: its address and its public key. The target is connected to once a client is
+    authorised; where it can't be, the client is told so by alert 15. A command finds who it serves in the variables
+    SECURESTREAM_PEER_KEY, SECURESTREAM_PEER_NAME and SECURESTREAM_PEER_ADDRESS. SIGTERM and Ctrl-C end it as they do
+    echo.
+    """
+    if proxy_protocol and isinstance(where, Command):
+        raise click.UsageError(
+            "--proxy-protocol is for sockets; a command finds the same in its environment", click.get_current_context()
+        )
+    config = server_config(given)
+    log_to_stderr(logging.WARNING)
+    forward = partial(_forward, where=where, proxy_protocol=proxy_protocol)
+    return trio.run(partial(serve_until_signal, forward, listen, config, grace=grace, metrics=metrics))
+
+
+async def _forward(stream: Stream, where: Target, *, proxy_protocol: bool) -> None:
+    """The handler."""
+    async with cut_on_error(await _reach(stream, where)) as far:
+        if proxy_protocol:
+            await far.send_all(_header(stream).encode())
+        await relay(stream, far)
+
+
+async def _reach(stream: Stream, where: Target) -> trio.abc.HalfCloseableStream:
+    try:
+        return await open_target(where, stream.peer)
+    except OSError as exc:
+        who = f"{stream.peer.address} {stream.peer.public_key}"
+        logger.warning("%s: the target %s can't be reached: %s", who, where, printable(exc.strerror or str(exc)))
+        raise StreamFailure(AlertCode.BACKEND_UNAVAILABLE, "the target can't be reached") from exc
+
+
+def _header(stream: Stream) -> ProxyHeader:
+    return ProxyHeader(
+        source=stream.peer.address,
+        destination=str(place_of_socket(stream.transport_stream.socket)),
+        public_key=stream.peer.public_key,
+        name=stream.peer.name,
+    )
