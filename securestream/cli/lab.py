@@ -15,11 +15,12 @@ _EXAMPLES = """\b
 Examples:
   securestream lab corpora
   securestream lab sizes --corpus debian-packages
+  securestream lab oracle --policy padme
 """
 
 
 class _Lab(LazyGroup):
-    modules: ClassVar[Mapping[str, str]] = {"corpora": "lab_corpora", "sizes": "lab_sizes"}
+    modules: ClassVar[Mapping[str, str]] = {"corpora": "lab_corpora", "sizes": "lab_sizes", "oracle": "lab_oracle"}
     requires: ClassVar[Sequence[str]] = ("numpy", "sklearn", "matplotlib")
     extra = "cli,lab"
 

@@ -131,3 +131,12 @@ def test_a_mistake_gets_one_line(
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
     assert err.startswith(f"securestream: {message}".replace("{bad}", str(bad)))
+
+
+def test_the_oracle_s_table_marks_chance(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    json_file = tmp_path / "o.json"
+    options = ["--policy", "none", "--attacker", "single", "--trials", "2", "--json", str(json_file)]
+    assert run(["lab", "oracle", *options]) == 0
+    assert "chance is 6.2%" in capsys.readouterr().out
+    (row,) = json.loads(json_file.read_text())["rows"]
+    assert (row["policy"], row["attacker"], row["trials"], row["requests"]) == ("none", "single", 2, 16)
