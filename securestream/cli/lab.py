@@ -16,11 +16,17 @@ Examples:
   securestream lab corpora
   securestream lab sizes --corpus debian-packages
   securestream lab oracle --policy padme
+  securestream lab sweep --out results
 """
 
 
 class _Lab(LazyGroup):
-    modules: ClassVar[Mapping[str, str]] = {"corpora": "lab_corpora", "sizes": "lab_sizes", "oracle": "lab_oracle"}
+    modules: ClassVar[Mapping[str, str]] = {
+        "corpora": "lab_corpora",
+        "sizes": "lab_sizes",
+        "oracle": "lab_oracle",
+        "sweep": "lab_sweep",
+    }
     requires: ClassVar[Sequence[str]] = ("numpy", "sklearn", "matplotlib")
     extra = "cli,lab"
 

@@ -2,7 +2,15 @@
 
     results.py      what an experiment found, and all it takes to repeat it
     corpora.py      sizes of real things, each with where it comes from
+    pydoc_pages.py  a web site: the standard library's documentation
+    generated.py    what a random generator makes, where nothing real is at hand
+    traces.py       files of the user's: CSV, captures
+    policies.py     policies by name, with their randomness from the seed
     wire.py         what a listener sees of the real stream: a recording transport, and the records of a flush
+    leakage.py      the metrics: bits, anonymity sets, the best guess
+    sizes.py        lab sizes: cost and leakage of a policy on a corpus
+    oracle.py       lab oracle: BREACH
+    sweep.py        lab sweep: many of these on all cores, or on a cluster
 
 In front of it: `securestream lab` (`cli/lab.py`). It needs the extra `lab`. Nothing here is for production: the
 transports are in memory, the attackers are ours.
