@@ -16,7 +16,7 @@ from securestream.lab.corpora import make_corpus
 from securestream.lab.sweep import BadCluster, Cell, cells_of, run_cell, run_cells, workers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from securestream.lab.results import Json
