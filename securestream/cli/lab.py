@@ -17,6 +17,7 @@ Examples:
   securestream lab sizes --corpus debian-packages
   securestream lab oracle --policy padme
   securestream lab sweep --out results
+  securestream lab report --out report.html
 """
 
 
@@ -26,6 +27,7 @@ class _Lab(LazyGroup):
         "sizes": "lab_sizes",
         "oracle": "lab_oracle",
         "sweep": "lab_sweep",
+        "report": "lab_report",
     }
     requires: ClassVar[Sequence[str]] = ("numpy", "sklearn", "matplotlib")
     extra = "cli,lab"

@@ -59,6 +59,13 @@ CAPTURE: click.Option = click.Option(
 )
 PORT: click.Option = click.Option(["--port"], type=click.IntRange(1, 65_535), help="The server's port in the capture.")
 
+CORES: click.Option = click.Option(
+    ["--cores"], type=click.IntRange(1, 1_024), help="Processes on this machine. Default: one for each core."
+)
+SCHEDULER: click.Option = click.Option(
+    ["--scheduler"], metavar="ADDRESS", help="In place of this machine: a Dask cluster's scheduler."
+)
+
 
 def load_corpora(names: Sequence[str], seed: int) -> list[Corpus]:
     """The corpora by their names. Raises `Failure` for one that this machine doesn't have."""
@@ -68,8 +75,16 @@ def load_corpora(names: Sequence[str], seed: int) -> list[Corpus]:
         raise Failure(str(exc)) from None
 
 
-def load_yours(csv_file: Path | None, capture_file: Path | None, port: int | None) -> list[Trace]:
-    """What the user's files hold. Raises `BadFile`, and `click.UsageError` for a capture without a port."""
+def choose_corpora(
+    names: Sequence[str], csv_file: Path | None, capture_file: Path | None, port: int | None, seed: int
+) -> list[Corpus]:
+    """The user's files, and the corpora by their names; where neither is given, the pages of pydoc. Raises `BadFile`,
+    `Failure`, and `click.UsageError` for a capture without a port."""
+    yours = [Corpus(tuple(trace.sizes), trace.provenance) for trace in _read_files(csv_file, capture_file, port)]
+    return [*yours, *load_corpora(names or (() if yours else ("pydoc-pages",)), seed)]
+
+
+def _read_files(csv_file: Path | None, capture_file: Path | None, port: int | None) -> list[Trace]:
     if capture_file is not None and port is None:
         raise click.UsageError("--pcap needs --port, the server's")
     try:

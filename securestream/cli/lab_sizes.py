@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..lab.corpora import Corpus
 from ..lab.policies import STANDARD
 from ..lab.results import Experiment
 from ..lab.sizes import LOOKS, LooksRow, SizesRow, measure_by_name, repeated_looks
@@ -19,8 +18,7 @@ from .lab_screen import (
     POLICY,
     PORT,
     SEED,
-    load_corpora,
-    load_yours,
+    choose_corpora,
     percent,
     print_provenance,
     print_table,
@@ -32,6 +30,8 @@ from .lab_screen import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    from ..lab.corpora import Corpus
 
 _EXAMPLES = """\b
 Examples:
@@ -68,8 +68,7 @@ def sizes(
 
     Without --corpus, --csv and --pcap: the pages of pydoc.
     """
-    yours = [Corpus(tuple(trace.sizes), trace.provenance) for trace in load_yours(csv_file, capture_file, port)]
-    chosen = [*yours, *load_corpora(corpora or (() if yours else ("pydoc-pages",)), seed)]
+    chosen = choose_corpora(corpora, csv_file, capture_file, port, seed)
     names = policies or STANDARD
     rows = list(_measure(chosen, names, seed))
     repeated = (

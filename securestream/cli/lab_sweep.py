@@ -12,7 +12,7 @@ from ..lab.policies import STANDARD
 from ..lab.results import Experiment
 from ..lab.sweep import BadCluster, cells_of, run_cells, workers
 from .common import Failure
-from .lab_screen import CORPUS, JSON, POLICY, SEED, load_corpora, progress, this_command, write_json
+from .lab_screen import CORES, CORPUS, JSON, POLICY, SCHEDULER, SEED, load_corpora, progress, this_command, write_json
 
 _EXAMPLES = """\b
 Examples:
@@ -22,7 +22,7 @@ Examples:
 """
 
 
-@click.command(epilog=_EXAMPLES, params=[POLICY, CORPUS, SEED, JSON])
+@click.command(epilog=_EXAMPLES, params=[POLICY, CORPUS, SEED, CORES, SCHEDULER, JSON])
 @click.option(
     "--attacker",
     "attackers",
@@ -41,8 +41,6 @@ Examples:
     type=click.Path(file_okay=False, path_type=Path),
     help="A file for each cell goes here. What is there already is not run again.",
 )
-@click.option("--cores", type=click.IntRange(1, 1_024), help="Processes on this machine. Default: one for each core.")
-@click.option("--scheduler", metavar="ADDRESS", help="In place of this machine: a Dask cluster's scheduler.")
 def sweep(
     policies: tuple[str, ...],
     corpora: tuple[str, ...],

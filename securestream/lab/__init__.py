@@ -11,6 +11,7 @@
     sizes.py        lab sizes: cost and leakage of a policy on a corpus
     oracle.py       lab oracle: BREACH
     sweep.py        lab sweep: many of these on all cores, or on a cluster
+    report.py       lab report: everything as one page; figures.py draws it, drawing.py for light and dark
 
 In front of it: `securestream lab` (`cli/lab.py`). It needs the extra `lab`. Nothing here is for production: the
 transports are in memory, the attackers are ours.

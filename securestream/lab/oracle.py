@@ -145,12 +145,12 @@ async def fillers(ask: Ask, known: str, rng: np.random.Generator, *, count: int)
 
 
 async def minimum(ask: Ask, known: str, rng: np.random.Generator, *, samples: int) -> str:
-    """`samples` requests a candidate and filler, of which there are four."""
+    """`samples` requests for each of what `fillers` asks, with two fillers."""
 
     async def shortest(text: str) -> int:
         return min([await ask(text) for _ in range(samples)])
 
-    return await fillers(shortest, known, rng, count=4)
+    return await fillers(shortest, known, rng, count=2)
 
 
 async def cliff(ask: Ask, known: str, rng: np.random.Generator) -> str:
