@@ -17,7 +17,8 @@ from __future__ import annotations
 
 from .protocol.alerts import Alert, AlertCode
 from .protocol.credentials import CredentialsRefused
-from .protocol.handshake import Session
+from .protocol.dev import NOBODY
+from .protocol.handshake import Profile, Session
 from .protocol.keys import PrivateKey, PublicKey, SharedSecret
 from .protocol.padding import (
     BlockPadding,
@@ -33,6 +34,7 @@ from .protocol.padding import (
     TorCells,
 )
 from .protocol.padding_text import parse_padding
+from .protocol.plaintext import DevSuite
 from .protocol.suites import Suite
 from .service.address import Address, connect, parse_address
 from .service.client import open_secure_tcp_stream
@@ -45,6 +47,7 @@ from .service.server import secure_handler, serve_secure_listeners, serve_secure
 from .service.sockets import UnixListener, open_unix_listener, systemd_listeners
 from .streams.buffered import BufferedWriter
 from .streams.config import ANYONE, ClientConfig, Limits, Peer, ServerConfig
+from .streams.dev import DevClientConfig, DevServerConfig, NotLoopback
 from .streams.errors import (
     AccessDenied,
     AuthorizationFailed,
@@ -88,6 +91,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ANYONE",
+    "NOBODY",
     "AccessDenied",
     "Address",
     "AddressError",
@@ -110,6 +114,9 @@ __all__ = [
     "ConstantRateStatistics",
     "CredentialsFailed",
     "CredentialsRefused",
+    "DevClientConfig",
+    "DevServerConfig",
+    "DevSuite",
     "Drain",
     "Ed25519Credentials",
     "Ed25519Verifier",
@@ -129,6 +136,7 @@ __all__ = [
     "MessageChannel",
     "NoCommonSuite",
     "NoPadding",
+    "NotLoopback",
     "PaddingPolicy",
     "Padme",
     "Peer",
@@ -137,6 +145,7 @@ __all__ = [
     "PoolStatistics",
     "PowerOfTwoPadding",
     "PrivateKey",
+    "Profile",
     "ProxyHeader",
     "PublicKey",
     "RandomPadding",

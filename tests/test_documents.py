@@ -12,7 +12,7 @@ import pytest
 import securestream as ss
 
 ROOT = Path(__file__).parent.parent
-WITH_PUBLIC_NAMES = ("README.md", "docs/guide.md", "docs/secrets.md", "examples/rpc/README.md")
+WITH_PUBLIC_NAMES = ("README.md", "docs/guide.md", "docs/secrets.md", "docs/profiles.md", "examples/rpc/README.md")
 EXAMPLES = sorted((ROOT / "examples").glob("[!_]*.py"))
 
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 from .codes import AlertCode
 from .errors import RemoteProtocolError
-from .messages import PROLOGUE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,14 +39,14 @@ class CredentialsRefused(PermissionError):
         super().__init__(message)
 
 
-def client_statement(h2: bytes, client_key: PublicKey) -> bytes:
-    """What a client's credentials sign."""
-    return PROLOGUE + b" client credentials\0" + h2 + bytes(client_key)
+def client_statement(protocol: bytes, h2: bytes, client_key: PublicKey) -> bytes:
+    """What a client's credentials sign. `protocol` is `b"securestream/1"`, but for the profile dev."""
+    return protocol + b" client credentials\0" + h2 + bytes(client_key)
 
 
-def server_statement(h1: bytes, e: PublicKey, server_key: PublicKey, suite: int) -> bytes:
+def server_statement(protocol: bytes, h1: bytes, e: PublicKey, server_key: PublicKey, suite: int) -> bytes:
     """What a server's credentials sign."""
-    return PROLOGUE + b" server credentials\0" + h1 + bytes(e) + bytes(server_key) + bytes([suite])
+    return protocol + b" server credentials\0" + h1 + bytes(e) + bytes(server_key) + bytes([suite])
 
 
 # --- several in one payload -------------------------------------------------------------------------

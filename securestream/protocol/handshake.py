@@ -15,7 +15,7 @@ from __future__ import annotations
 import enum
 import secrets
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from .codes import AlertCode
 from .credentials import client_statement, server_statement
@@ -33,6 +33,7 @@ from .messages import (
     seal_route,
 )
 from .noise import XX, XX_PSK0, HandshakeState, SharedKeys
+from .plaintext import DevSuite
 from .suites import Suite, choose_suite
 
 if TYPE_CHECKING:
@@ -81,17 +82,29 @@ class SecretPolicy(enum.Enum):
 # --- what comes out ---------------------------------------------------------------------------------
 
 
+class Profile(enum.Enum):
+    """How a connection is protected: `secure`, or not at all and for development only."""
+
+    DEV = "dev"
+    SECURE = "secure"
+
+
 @dataclass(frozen=True)
 class Session:
     """What both sides agree on.
 
-    `suite`             the record cipher
+    `suite`             the record cipher; `DevSuite.PLAINTEXT` where there is none
     `handshake_hash`    the channel binding: 64 bytes, the same on both sides and for no other connection;
                         not a secret (Noise section 11.2)
     """
 
-    suite: Suite
+    suite: Suite | DevSuite
     handshake_hash: bytes
+
+    @property
+    def profile(self) -> Profile:
+        """Which profile the connection is of. A library that must not run in clear asks here."""
+        return Profile.DEV if isinstance(self.suite, DevSuite) else Profile.SECURE
 
 
 @dataclass(frozen=True)
@@ -102,15 +115,38 @@ class SessionKeys:
     receive: bytes = field(repr=False)
 
 
-class _Machine:
+class Messages(Protocol):
+    """What a machine uses of Noise's `HandshakeState`, and of what stands in for it in the profile dev."""
+
+    e: PrivateKey | None
+    re: PublicKey | None
+    rs: PublicKey | None
+
+    @property
+    def public_key(self) -> PublicKey: ...
+    def get_handshake_hash(self) -> bytes: ...
+    def write_message(self, payload: bytes = b"", /) -> bytes: ...
+    def read_message(self, message: bytes, /) -> bytes: ...
+    def split(self) -> tuple[HasKey, HasKey]: ...
+
+
+class HasKey(Protocol):
+    """A cipher, as far as the records need it."""
+
+    def key_bytes(self) -> bytes: ...
+
+
+class BaseHandshake:
     """What both sides share: the state, and Noise underneath."""
 
     __slots__ = ("_client_statement", "_noise", "_server_statement", "_shared_keys", "_state", "_suite", "_suites")
 
-    _noise: HandshakeState
-    _suite: Suite
+    protocol: ClassVar[bytes] = PROLOGUE  # what the sides' credentials begin with
 
-    def __init__(self, suites: Sequence[Suite]) -> None:
+    _noise: Messages
+    _suite: Suite | DevSuite
+
+    def __init__(self, suites: Sequence[Suite | DevSuite]) -> None:
         self._state = State.START
         self._suites = tuple(suites)
         self._shared_keys = SharedKeys()
@@ -123,7 +159,7 @@ class _Machine:
     @property
     def public_key(self) -> PublicKey:
         """This side's own."""
-        return self._noise.s.public_key
+        return self._noise.public_key
 
     @property
     def handshake_hash(self) -> bytes:
@@ -190,7 +226,7 @@ class _Machine:
 # --- the client -------------------------------------------------------------------------------------
 
 
-class ClientHandshake(_Machine):
+class ClientHandshake(BaseHandshake):
     """The initiator.
 
     `key`             this client's long-term key
@@ -246,14 +282,15 @@ class ClientHandshake(_Machine):
         self._require_turn(Step.CHALLENGE)
         h1 = self._noise.get_handshake_hash()
         payload = self._read_noise(body, AlertCode.PROTOCOL_ERROR, "the challenge is not genuine")
-        if not payload or payload[0] not in self._suites:
+        chosen = [suite for suite in self._suites if payload[:1] == bytes([suite])]
+        if not chosen:
             raise self._failure("the server chose a suite that was not offered", AlertCode.PROTOCOL_ERROR)
-        self._suite = Suite(payload[0])
+        (self._suite,) = chosen
         self.server_payload = payload[1:]
         server_key, e = self._remote_key(), self._noise.re
         assert e is not None  # the challenge begins with it
-        self._server_statement = server_statement(h1, e, server_key, self._suite)
-        self._client_statement = client_statement(self._noise.get_handshake_hash(), self.public_key)
+        self._server_statement = server_statement(self.protocol, h1, e, server_key, self._suite)
+        self._client_statement = client_statement(self.protocol, self._noise.get_handshake_hash(), self.public_key)
         self._enter(Step.CHALLENGE)
         return server_key
 
@@ -278,7 +315,7 @@ class ClientHandshake(_Machine):
 # --- the server -------------------------------------------------------------------------------------
 
 
-class ServerHandshake(_Machine):
+class ServerHandshake(BaseHandshake):
     """The responder.
 
     `key`             this server's long-term key
@@ -333,7 +370,7 @@ class ServerHandshake(_Machine):
         """Makes the ephemeral key that challenge will send: it is signed with the rest."""
         e = self._noise.e = self._noise.e or PrivateKey.generate()
         h1 = self._noise.get_handshake_hash()
-        self._server_statement = server_statement(h1, e.public_key, self.public_key, self._suite)
+        self._server_statement = server_statement(self.protocol, h1, e.public_key, self.public_key, self._suite)
 
     def _check_secret_policy(self, uses_secret: bool) -> None:
         if uses_secret and self._secret_policy is SecretPolicy.OFF:
@@ -383,7 +420,7 @@ class ServerHandshake(_Machine):
         h2 = self._noise.get_handshake_hash()
         self.credentials = self._read_noise(body, AlertCode.BAD_RESPONSE, "the response is not genuine")
         client_key = self._remote_key()
-        self._client_statement = client_statement(h2, client_key)
+        self._client_statement = client_statement(self.protocol, h2, client_key)
         self._enter(Step.RESPONSE)
         return client_key
 

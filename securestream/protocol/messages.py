@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 MAGIC = b"SSv1"
+DEV_MAGIC = b"SSvd"  # of the profile dev, which speaks in clear: never taken here (`dev.py`)
 PROLOGUE = b"securestream/1"
 MODE_PSK0 = 0x01
 ROUTE_SIZE = KEY_SIZE + TAG_SIZE
@@ -183,6 +184,10 @@ def decode_hello_untrusted(body: bytes) -> Hello:
 def _check_magic(magic: bytes) -> None:
     if magic == MAGIC:
         return
+    if magic == DEV_MAGIC:
+        raise RemoteProtocolError(
+            "a client of the profile dev; this server is of the profile secure", AlertCode.UNSUPPORTED_VERSION
+        )
     if magic[:3] == MAGIC[:3] and len(magic) == len(MAGIC):
         raise RemoteProtocolError(
             f"version {magic[3:]!r} of the protocol, this is {MAGIC[3:]!r}", AlertCode.UNSUPPORTED_VERSION

@@ -284,6 +284,11 @@ class HandshakeState:
         self._symmetric.mix_hash(prologue)
 
     @property
+    def public_key(self) -> PublicKey:
+        """This side's own."""
+        return self.s.public_key
+
+    @property
     def is_finished(self) -> bool:
         return self._index == len(self._pattern.messages)
 

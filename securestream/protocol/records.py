@@ -49,6 +49,8 @@ from .suites import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from .plaintext import DevSuite
+
 # Constants of the protocol.
 VERDICT_RECORD = 512
 UPDATE_AFTER_BYTES = 2**30
@@ -129,7 +131,7 @@ class RecordWriter:
         "records",
     )
 
-    def __init__(self, suite: Suite, key: bytes, padding: PaddingPolicy | None = None) -> None:
+    def __init__(self, suite: Suite | DevSuite, key: bytes, padding: PaddingPolicy | None = None) -> None:
         self._sealer = sealer(suite, key)
         self._seal, self._lead = self._sealer.seal, self._sealer.lead
         self._around = LENGTH_SIZE + self._sealer.tag_size
@@ -358,7 +360,7 @@ class RecordReader:
         "records",
     )
 
-    def __init__(self, suite: Suite, key: bytes, *, expects_verdict: bool) -> None:
+    def __init__(self, suite: Suite | DevSuite, key: bytes, *, expects_verdict: bool) -> None:
         self._opener = opener(suite, key)
         self._open = self._opener.open
         self._least = LENGTH_SIZE + PLAIN_HEADER_SIZE + self._opener.tag_size

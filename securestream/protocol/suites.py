@@ -16,6 +16,7 @@ from typing import ClassVar, Protocol
 
 from . import sodium
 from .errors import LocalProtocolError
+from .plaintext import DevSuite, PlainOpener, PlainSealer
 
 MAX_RECORD = 16_384
 LENGTH_SIZE = 2
@@ -227,22 +228,24 @@ class SecretStreamOpener:
             self._cipher.wipe()
 
 
-_SEALERS: dict[Suite, type[AegisSealer | SecretStreamSealer]] = {
+_SEALERS: dict[Suite | DevSuite, type[AegisSealer | SecretStreamSealer | PlainSealer]] = {
+    DevSuite.PLAINTEXT: PlainSealer,
     Suite.XCHACHA20_POLY1305: SecretStreamSealer,
     Suite.AEGIS_256: AegisSealer,
 }
-_OPENERS: dict[Suite, type[AegisOpener | SecretStreamOpener]] = {
+_OPENERS: dict[Suite | DevSuite, type[AegisOpener | SecretStreamOpener | PlainOpener]] = {
+    DevSuite.PLAINTEXT: PlainOpener,
     Suite.XCHACHA20_POLY1305: SecretStreamOpener,
     Suite.AEGIS_256: AegisOpener,
 }
 
 
-def sealer(suite: Suite, key: bytes) -> Sealer:
+def sealer(suite: Suite | DevSuite, key: bytes) -> Sealer:
     """The writing half of `suite` under a 32-byte key."""
     return _SEALERS[suite](key)
 
 
-def opener(suite: Suite, key: bytes) -> Opener:
+def opener(suite: Suite | DevSuite, key: bytes) -> Opener:
     """The reading half of `suite` under a 32-byte key."""
     return _OPENERS[suite](key)
 

@@ -102,6 +102,7 @@ async def serve_secure_listeners(
     async with contextlib.AsyncExitStack() as owned, trio.open_nursery() as serving:
         for listener in listeners:  # cancelled before the first of them was served, it closes them all the same
             owned.push_async_callback(trio.aclose_forcefully, listener)
+        config._check_listeners(listeners)
         keeper = _Keeper(connections, drain)
         handlers = await serving.start(keeper.run)
         try:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, Protocol, final, runtime_checkable
+from typing import TYPE_CHECKING, Final, Protocol, final, runtime_checkable
 
-from ..protocol.handshake import SecretPolicy
+from ..protocol.handshake import ClientHandshake, SecretPolicy, ServerHandshake
 from ..protocol.keys import PrivateKey, PublicKey, SharedSecret
 from ..protocol.messages import MAX_PAYLOAD
 from ..protocol.padding import NoPadding, PaddingPolicy
 from ..protocol.suites import DEFAULT_SUITES, Suite
 from .instrument import Instrument, Observers, observers
+
+if TYPE_CHECKING:
+    import trio
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,6 +187,19 @@ class ClientConfig:
         _check_type("secret", secret, SharedSecret)
         return secret
 
+    def _new_handshake(self) -> ClientHandshake:
+        """The machine for one connection. Raises what `secret_now` does."""
+        return ClientHandshake(
+            key=self.key or PrivateKey.generate(),
+            server_key=self.pinned_key,
+            middlebox_key=self.middlebox_key,
+            secret=self.secret_now(),
+            suites=self.suites,
+        )
+
+    def _check_transport(self, transport: trio.abc.Stream) -> None:
+        """Any will do."""
+
     @property
     def pinned_key(self) -> PublicKey | None:
         """The one server key that will do, if it is known."""
@@ -253,6 +269,22 @@ class ServerConfig:
         for secret in secrets:
             _check_type("secrets", secret, SharedSecret)
         return secrets
+
+    def _new_handshake(self) -> ServerHandshake:
+        """The machine for one connection. Raises what `secrets_now` does."""
+        return ServerHandshake(
+            key=self.key,
+            suites=self.suites,
+            secrets=self.secrets_now(),
+            secret_policy=self.secret_policy,
+            require_route=self.require_route,
+        )
+
+    def _check_transport(self, transport: trio.abc.Stream) -> None:
+        """Any will do."""
+
+    def _check_listeners(self, listeners: Sequence[trio.abc.Listener[trio.abc.Stream]]) -> None:
+        """Any will do."""
 
     @property
     def secret_policy(self) -> SecretPolicy:

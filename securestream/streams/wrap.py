@@ -16,7 +16,7 @@ from ..protocol.alerts import Alert, AlertCode
 from ..protocol.credentials import CredentialsRefused
 from ..protocol.errors import RemoteProtocolError
 from ..protocol.handshake import ClientHandshake, ServerHandshake
-from ..protocol.keys import PrivateKey, PublicKey
+from ..protocol.keys import PublicKey
 from ..protocol.messages import FrameReader, Kind, decode_alert_body_untrusted, encode_alert_frame
 from ..protocol.records import RecordReader, RecordWriter
 from ..protocol.suites import RecordType
@@ -129,6 +129,7 @@ async def shake_hands(transport: T_Stream, config: ServerConfig, place: Place) -
 
 async def _shake_hands(transport: T_Stream, config: ServerConfig, place: Place) -> SecureStream[T_Stream]:
     try:
+        config._check_transport(transport)
         side = _ServerSide(transport, config, place)
         peer, writer, reader = await side.run()
         session, timeout = side.handshake.session, config.close_timeout
@@ -200,15 +201,10 @@ def _open_records(handshake: ClientHandshake | ServerHandshake, rest: bytes) -> 
 
 
 async def _client_handshake(transport: T_Stream, config: ClientConfig) -> SecureStream[T_Stream]:
+    config._check_transport(transport)
     channel = channel_over(transport)
     frames = _Frames(channel)
-    handshake = ClientHandshake(
-        key=config.key or PrivateKey.generate(),
-        server_key=config.pinned_key,
-        middlebox_key=config.middlebox_key,
-        secret=config.secret_now(),
-        suites=config.suites,
-    )
+    handshake = config._new_handshake()
     await frames.send(handshake.hello())
     server_key = await _receive_challenge(frames, handshake)
     await _judge(config, server_key)
@@ -358,20 +354,12 @@ class _ServerSide:
         return peer, writer, reader
 
     def _new_handshake(self) -> ServerHandshake:
-        config = self._config
         try:
-            secrets = config.secrets_now()
+            return self._config._new_handshake()
         except Exception as exc:
             raise _Refused(
                 Alert(AlertCode.INTERNAL_ERROR), SecretsFailed(f"secrets failed: {type(exc).__name__}")
             ) from exc
-        return ServerHandshake(
-            key=config.key,
-            suites=config.suites,
-            secrets=secrets,
-            secret_policy=config.secret_policy,
-            require_route=config.require_route,
-        )
 
     async def _own_credentials(self) -> bytes:
         try:

@@ -20,6 +20,9 @@ PROPERTIES = {
     "floods": "Floods cost bounded work and stall no other connection",
     # From tests/trust and tests/service:
     "credentials": "No credential is accepted in another connection, for the other side, after its end, or changed",
+    # From tests/streams:
+    "same-semantics": "What a program sees of a stream is the same in the profiles dev and secure",
+    "profiles": "Neither profile takes the other, and dev stays on its machine",
     # From tests/faults:
     "faults": "A faulty transport leads to all bytes, or to a prefix and an error; never a hang or a false end",
     "faulty-clients": "A server under faulty connections serves the others, and ends each handler",

@@ -20,7 +20,13 @@ PACKAGES = ("securestream", "trio", "pynacl", "pytest", "pytest-trio", "hypothes
 def as_json(evidence: Mapping[str, Evidence], effort: str) -> str:
     """Everything."""
     properties = {name: {"result": found.result, **asdict(found)} for name, found in evidence.items()}
-    whole = {"date": _today(), "effort": effort, "result": overall(evidence), "versions": versions()}
+    whole = {
+        "date": _today(),
+        "effort": effort,
+        "result": overall(evidence),
+        "semantic_drift": semantic_drift(evidence),
+        "versions": versions(),
+    }
     return json.dumps({**whole, "properties": properties}, indent=2) + "\n"
 
 
@@ -28,6 +34,12 @@ def overall(evidence: Mapping[str, Evidence]) -> str:
     """`holds` only where every property does."""
     results = {found.result for found in evidence.values()}
     return next((worst for worst in ("fails", "missing", "incomplete") if worst in results), "holds")
+
+
+def semantic_drift(evidence: Mapping[str, Evidence]) -> bool | None:
+    """Whether the profile dev means something else than secure: None where that was not tried, or not wholly."""
+    results = {"holds": False, "fails": True}
+    return results.get(evidence["same-semantics"].result) if "same-semantics" in evidence else None
 
 
 def as_markdown(evidence: Mapping[str, Evidence], effort: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from . import collect
 from .collect import Collector, Evidence
-from .report import as_json, as_markdown, overall
+from .report import as_json, as_markdown, overall, semantic_drift
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,3 +79,19 @@ def test_json_and_table_have_every_property() -> None:
     assert told["result"] == "holds"
     assert told["properties"]["kept"]["tried"] == 1_000
     assert "| It is kept | holds | 1 | 1,000 |" in as_markdown(evidence, "small")
+
+
+@pytest.mark.parametrize(
+    ("found", "drift"),
+    [
+        (Evidence("", passed=1), False),
+        (Evidence("", passed=1, failed=["one"]), True),
+        (Evidence("", passed=1, skipped=["one"]), None),
+        (Evidence(""), None),
+    ],
+)
+def test_no_drift_between_profiles_is_claimed_that_was_not_looked_for(found: Evidence, drift: bool | None) -> None:
+    evidence = {"same-semantics": found}
+    assert semantic_drift(evidence) is drift
+    assert json.loads(as_json(evidence, "small"))["semantic_drift"] is drift
+    assert semantic_drift({}) is None

@@ -21,6 +21,7 @@ from securestream.protocol.errors import RemoteProtocolError
 from securestream.protocol.handshake import ClientHandshake, SecretPolicy, ServerHandshake
 from securestream.protocol.keys import PrivateKey, PublicKey, SharedSecret
 from securestream.protocol.messages import FrameReader, Kind
+from securestream.protocol.plaintext import DevSuite
 from securestream.protocol.records import End, RecordReader, RecordWriter
 from securestream.protocol.suites import RecordType, Suite
 
@@ -44,9 +45,14 @@ SECRET, OTHER_SECRET = SharedSecret(bytes(range(32))), SharedSecret(bytes(range(
 KEY = bytes(range(100, 132))
 BOTH_SUITES = (Suite.XCHACHA20_POLY1305, Suite.AEGIS_256)
 
-CAPACITY = {Suite.XCHACHA20_POLY1305: 16_362, Suite.AEGIS_256: 16_347}
-OVERHEAD = {Suite.XCHACHA20_POLY1305: 22, Suite.AEGIS_256: 37}
-PREFIX = {Suite.XCHACHA20_POLY1305: 24, Suite.AEGIS_256: 0}
+AnySuite = Suite | DevSuite
+CAPACITY: dict[AnySuite, int] = {
+    Suite.XCHACHA20_POLY1305: 16_362,
+    Suite.AEGIS_256: 16_347,
+    DevSuite.PLAINTEXT: 16_363,
+}
+OVERHEAD: dict[AnySuite, int] = {Suite.XCHACHA20_POLY1305: 22, Suite.AEGIS_256: 37, DevSuite.PLAINTEXT: 21}
+PREFIX: dict[AnySuite, int] = {Suite.XCHACHA20_POLY1305: 24, Suite.AEGIS_256: 0, DevSuite.PLAINTEXT: 0}
 
 
 def refusal(step: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> AlertCode:

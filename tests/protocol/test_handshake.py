@@ -17,13 +17,13 @@ from securestream.protocol.codes import AlertCode
 from securestream.protocol.errors import LocalProtocolError
 from securestream.protocol.handshake import (
     TRANSITIONS,
+    BaseHandshake,
     ClientHandshake,
     SecretPolicy,
     ServerHandshake,
     Session,
     State,
     Step,
-    _Machine,
 )
 from securestream.protocol.keys import PrivateKey, PublicKey, SharedSecret
 from securestream.protocol.messages import Kind, decode_hello_untrusted, encode_alert_frame, open_route_untrusted
@@ -654,7 +654,7 @@ def test_the_table_leads_from_the_start_to_both_ends_and_out_of_neither() -> Non
 
 
 def test_no_state_is_entered_but_by_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    slot = vars(_Machine)["_state"]
+    slot = vars(BaseHandshake)["_state"]
     seen: set[tuple[State, State]] = set()
 
     def enter(machine: Machine, state: State) -> None:
@@ -662,7 +662,7 @@ def test_no_state_is_entered_but_by_the_table(monkeypatch: pytest.MonkeyPatch) -
             seen.add((slot.__get__(machine), state))
         slot.__set__(machine, state)
 
-    monkeypatch.setattr(_Machine, "_state", property(slot.__get__, enter))
+    monkeypatch.setattr(BaseHandshake, "_state", property(slot.__get__, enter))
     for mode in MODES:
         shake_hands(*mode.both())
         refusal(new_server().hello, b"")

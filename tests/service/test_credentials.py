@@ -12,6 +12,7 @@ import trio.testing
 
 import securestream as ss
 from securestream.protocol.credentials import client_statement, server_statement
+from securestream.protocol.messages import PROLOGUE
 
 from ..protocol.support import CLIENT_EPHEMERAL, MIDDLEBOX_KEY, SERVER_EPHEMERAL
 from ..streams.support import Configs, handshake_outcomes, matching_configs, secure_pair
@@ -312,6 +313,6 @@ async def test_both_sides_agree_on_what_each_signs(secret: ss.SharedSecret | Non
 
 def test_the_statements_are_as_the_protocol_has_them() -> None:
     h, key, e = bytes(range(64)), CLIENT_EPHEMERAL.public_key, SERVER_EPHEMERAL.public_key
-    assert client_statement(h, key) == b"securestream/1 client credentials\0" + h + bytes(key)
+    assert client_statement(PROLOGUE, h, key) == b"securestream/1 client credentials\0" + h + bytes(key)
     wanted = b"securestream/1 server credentials\0" + h + bytes(e) + bytes(key) + b"\2"
-    assert server_statement(h, e, key, 2) == wanted
+    assert server_statement(PROLOGUE, h, e, key, 2) == wanted

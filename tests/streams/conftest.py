@@ -1,4 +1,4 @@
-"""What the tests of the streams are run over: both suites, and transports that differ where it matters."""
+"""What the tests of the streams are run over: both suites and the profile dev, and transports that differ."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from .transports import Tls, Transports, close_sockets, lockstep_pair, memory_pa
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
+    from ..protocol.support import AnySuite
+
 
 @pytest.fixture(autouse=True)
 def sockets() -> Iterator[None]:
@@ -28,16 +30,30 @@ def tls() -> Tls:
     return Tls()
 
 
-@pytest.fixture(params=list(ss.Suite), ids=lambda suite: str(suite.name))
-def suite(request: pytest.FixtureRequest) -> ss.Suite:
-    """Each record cipher."""
-    return ss.Suite(request.param)
+# The one suite of tests that both profiles have to pass, so that whatever a program may rely on is the same.
+BOTH_PROFILES = [
+    *(pytest.param(suite, id=suite.name) for suite in ss.Suite),
+    pytest.param(ss.DevSuite.PLAINTEXT, id="dev", marks=pytest.mark.shows("same-semantics")),
+]
+
+
+@pytest.fixture(params=BOTH_PROFILES)
+def suite(request: pytest.FixtureRequest) -> AnySuite:
+    """Each record cipher, and none."""
+    suite: AnySuite = request.param
+    return suite
 
 
 @pytest.fixture
-def configs(suite: ss.Suite) -> Configs:
+def configs(suite: AnySuite) -> Configs:
     """Both sides, with one suite."""
     return matching_configs(suite)
+
+
+@pytest.fixture(params=list(ss.Suite), ids=lambda suite: str(suite.name))
+def keyed_configs(request: pytest.FixtureRequest) -> Configs:
+    """Both sides with one suite, for what is about their keys: the profile dev has none."""
+    return matching_configs(ss.Suite(request.param))
 
 
 @pytest.fixture(params=[memory_pair, lockstep_pair, socket_pair], ids=["memory", "lockstep", "socket"])

@@ -11,7 +11,6 @@ import trio
 import trio.testing
 
 import securestream as ss
-from securestream.protocol.handshake import ClientHandshake, ServerHandshake
 from securestream.protocol.messages import FrameReader, Kind
 from securestream.protocol.records import End, RecordReader, RecordWriter
 from securestream.protocol.suites import RecordType
@@ -21,6 +20,10 @@ from .transports import Tap, Transports, memory_pair, small_socket_pair
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from securestream.protocol.handshake import ClientHandshake, ServerHandshake
+
+    from ..protocol.support import AnySuite
 
 __all__ = ["Tap", "memory_pair"]  # made elsewhere, and imported from here too
 
@@ -36,8 +39,13 @@ PATIENCE = 60
 TOO_MUCH = 2**24
 
 
-def matching_configs(suite: ss.Suite | None = None, *, close_timeout: float = 1) -> Configs:
-    """A client and a server with fresh keys that know each other, with one suite or all."""
+def matching_configs(suite: AnySuite | None = None, *, close_timeout: float = 1) -> Configs:
+    """A client and a server with fresh keys that know each other, with one suite or all; or both of the profile dev."""
+    if isinstance(suite, ss.DevSuite):
+        return (
+            ss.DevClientConfig(close_timeout=close_timeout, beyond_loopback=True),
+            ss.DevServerConfig(close_timeout=close_timeout, beyond_loopback=True),
+        )
     server_key, client_key = ss.PrivateKey.generate(), ss.PrivateKey.generate()
     suites = tuple(ss.Suite) if suite is None else (suite,)
     return (
@@ -49,6 +57,11 @@ def matching_configs(suite: ss.Suite | None = None, *, close_timeout: float = 1)
             close_timeout=close_timeout,
         ),
     )
+
+
+def suite_of(config: ss.ClientConfig) -> AnySuite:
+    """The one suite of a configuration that has one."""
+    return ss.DevSuite.PLAINTEXT if isinstance(config, ss.DevClientConfig) else config.suites[0]
 
 
 # --- pairs ----------------------------------------------------------------------------------------------
@@ -252,7 +265,7 @@ class FrameStream:
 
 async def puppet_server(transport: T_Stream, config: ss.ServerConfig, *, accept: bool = True) -> Puppet[T_Stream]:
     """The server's side of a handshake; without `accept` the verdict is left to the test."""
-    handshake, frames = ServerHandshake(key=config.key, suites=config.suites), FrameStream(transport)
+    handshake, frames = config._new_handshake(), FrameStream(transport)
     handshake.hello(await frames.receive(Kind.HELLO))
     await transport.send_all(handshake.challenge())
     handshake.response(await frames.receive(Kind.RESPONSE))
@@ -264,8 +277,7 @@ async def puppet_server(transport: T_Stream, config: ss.ServerConfig, *, accept:
 
 async def puppet_client(transport: T_Stream, config: ss.ClientConfig) -> Puppet[T_Stream]:
     """The client's side of a handshake, up to the response."""
-    assert config.key is not None
-    handshake = ClientHandshake(key=config.key, server_key=config.pinned_key, suites=config.suites)
+    handshake = config._new_handshake()
     frames = FrameStream(transport)
     await transport.send_all(handshake.hello())
     handshake.challenge(await frames.receive(Kind.CHALLENGE))

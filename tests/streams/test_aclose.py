@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
     from trio.testing import MockClock
 
+    from ..protocol.support import AnySuite
+
 
 @pytest.fixture
 async def pair(make_transports: Callable[[], Awaitable[Transports]], configs: Configs) -> Pair[trio.abc.Stream]:
@@ -48,7 +50,7 @@ async def pair(make_transports: Callable[[], Awaitable[Transports]], configs: Co
 
 
 async def test_a_peer_that_does_nothing_is_waited_for_no_longer_than_the_close_timeout(
-    make_transports: Callable[[], Awaitable[Transports]], suite: ss.Suite, autojump_clock: MockClock
+    make_transports: Callable[[], Awaitable[Transports]], suite: AnySuite, autojump_clock: MockClock
 ) -> None:
     near, _ = await secure_pair(make_transports, matching_configs(suite, close_timeout=3))
     start = trio.current_time()
@@ -221,7 +223,7 @@ async def test_a_task_waiting_for_room_wakes_with_closed_resource_error(autojump
 
 
 async def test_a_send_that_is_just_running_ends_with_closed_resource_error_and_nothing_hangs(
-    make_transports: Callable[[], Awaitable[Transports]], suite: ss.Suite, autojump_clock: MockClock
+    make_transports: Callable[[], Awaitable[Transports]], suite: AnySuite, autojump_clock: MockClock
 ) -> None:
     for sending, closing in NEARLY_AT_ONCE:
         near, far = await secure_pair(make_transports, matching_configs(suite))
@@ -264,7 +266,7 @@ async def receive_until_end_or_error(stream: ss.SecureStream[trio.abc.Stream]) -
 
 
 async def test_what_arrives_in_the_moment_of_closing_is_delivered_or_not_but_nothing_else(
-    make_transports: Callable[[], Awaitable[Transports]], suite: ss.Suite, autojump_clock: MockClock
+    make_transports: Callable[[], Awaitable[Transports]], suite: AnySuite, autojump_clock: MockClock
 ) -> None:
     for sending, closing in NEARLY_AT_ONCE:
         near, far = await secure_pair(make_transports, matching_configs(suite))
@@ -343,7 +345,7 @@ async def test_cancelled_while_it_waits_for_the_peer_it_closes_at_once(
 
 
 async def test_two_ends_closing_at_once_do_not_hang(
-    make_transports: Callable[[], Awaitable[Transports]], suite: ss.Suite, autojump_clock: MockClock
+    make_transports: Callable[[], Awaitable[Transports]], suite: AnySuite, autojump_clock: MockClock
 ) -> None:
     for first, second in NEARLY_AT_ONCE:
         near, far = await secure_pair(make_transports, matching_configs(suite))

@@ -21,6 +21,7 @@ from .support import (
     receive_all,
     record_lengths,
     secure_pair,
+    suite_of,
     tapped_pair,
 )
 from .transports import lockstep_pair
@@ -34,7 +35,7 @@ async def test_nothing_goes_out_until_a_record_is_full(configs: Configs, autojum
     await near.send_all(b"first")
     assert await far.receive_some() == b"first"
     sent = len(tap.sends)
-    capacity = CAPACITY[configs[0].suites[0]]
+    capacity = CAPACITY[suite_of(configs[0])]
     writer = ss.BufferedWriter(near)
     for _ in range(capacity - 1):
         await writer.write(b"x")
@@ -51,7 +52,7 @@ async def test_a_large_write_sends_full_records_and_keeps_the_rest(configs: Conf
     await near.send_all(b"first")
     start = len(tap.sent)
     writer = ss.BufferedWriter(near)
-    suite = configs[0].suites[0]
+    suite = suite_of(configs[0])
     await writer.write(bytes(CAPACITY[suite] * 3 + 10))
     assert record_lengths(tap.sent[start:]) == [16_384] * 3
     await writer.flush()

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 
     import securestream as ss
 
+    from ..protocol.support import AnySuite
+
 
 @pytest.fixture
-def configs(suite: ss.Suite, monkeypatch: pytest.MonkeyPatch) -> Configs:
+def configs(suite: AnySuite, monkeypatch: pytest.MonkeyPatch) -> Configs:
     """Both sides, with one suite, and a close timeout that real time can afford.
 
     The check sends to a closed stream, a few bytes at a time, until an error comes: that takes less of it here.

@@ -11,7 +11,6 @@ import pytest
 import trio
 
 import securestream as ss
-from securestream.protocol.handshake import ClientHandshake
 from securestream.protocol.messages import Kind
 
 from .support import (
@@ -92,8 +91,7 @@ async def test_a_client_that_stops_after_the_challenge_is_told_alert_9(autojump_
 
 
 def _hello(config: ss.ClientConfig) -> bytes:
-    assert config.key is not None
-    return ClientHandshake(key=config.key, server_key=config.pinned_key, suites=config.suites).hello()
+    return config._new_handshake().hello()
 
 
 async def test_nothing_follows_a_challenge_that_nobody_took(autojump_clock: MockClock) -> None:
@@ -173,7 +171,7 @@ async def test_a_client_that_does_not_wait_for_the_verdict_is_done_after_its_res
     async with trio.open_nursery() as nursery:
         nursery.start_soon(partial(puppet_server, far, server, accept=False))
         stream = await ss.wrap_client(near, replace(client, wait_for_accept=False))
-    assert stream.peer.public_key == server.key.public_key
+    assert stream.peer.public_key == client.pinned_key
 
 
 async def test_judging_the_server_s_key_runs_inside_the_client_s_deadline(autojump_clock: MockClock) -> None:

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     from trio.testing import MockClock
 
+    from ..protocol.support import AnySuite
+
 DATA = bytes(range(256)) * 300
 
 
@@ -280,7 +282,7 @@ async def upload(stream: ss.SecureStream[trio.SocketStream]) -> ss.HandshakeRefu
     return caught.value
 
 
-async def test_the_reason_of_a_refusal_reaches_a_client_that_is_still_uploading(suite: ss.Suite) -> None:
+async def test_the_reason_of_a_refusal_reaches_a_client_that_is_still_uploading(suite: AnySuite) -> None:
     client, server = matching_configs(suite, close_timeout=0.2)
     client = replace(client, wait_for_accept=False)
 
@@ -299,7 +301,7 @@ async def test_the_reason_of_a_refusal_reaches_a_client_that_is_still_uploading(
         await same_at_every_later_call(stream, error)
 
 
-async def test_the_alert_of_a_handler_reaches_a_client_that_is_still_uploading(suite: ss.Suite) -> None:
+async def test_the_alert_of_a_handler_reaches_a_client_that_is_still_uploading(suite: AnySuite) -> None:
     configs = matching_configs(suite, close_timeout=0.2)
 
     async def fail(stream: ss.SecureStream[trio.abc.Stream]) -> None:
@@ -319,7 +321,7 @@ async def test_the_alert_of_a_handler_reaches_a_client_that_is_still_uploading(s
         assert caught.value.alert == ss.Alert(5_001, "disk full")
 
 
-async def test_a_refusal_in_clear_reaches_a_client_that_is_still_uploading(suite: ss.Suite) -> None:
+async def test_a_refusal_in_clear_reaches_a_client_that_is_still_uploading(suite: AnySuite) -> None:
     # The response is spoilt on its way, and what follows it is the upload.
     client, server = matching_configs(suite, close_timeout=0.2)
     client = replace(client, wait_for_accept=False)

@@ -125,8 +125,8 @@ async def test_an_alert_comes_out(sizes: Sequence[int], configs: Configs, autoju
 
 
 @pytest.mark.parametrize("sizes", [ONE_AT_A_TIME, ALL_AT_ONCE], ids=["one byte at a time", "all at once"])
-async def test_a_refusal_comes_out(sizes: Sequence[int], configs: Configs, autojump_clock: MockClock) -> None:
-    client, _ = configs
+async def test_a_refusal_comes_out(sizes: Sequence[int], keyed_configs: Configs, autojump_clock: MockClock) -> None:
+    client, _ = keyed_configs
     _, other_server = matching_configs(client.suites[0])
     near, far = await memory_pair()
     wrapping = ss.wrap_server(Chopped(far, sizes), other_server)

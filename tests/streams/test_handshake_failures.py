@@ -369,6 +369,9 @@ EXAMPLES: dict[ss.StreamError, str] = {
     ss.BadSecret(): "bad_secret",
     ss.BadResponse(): "bad_response",
     ss.AccessDenied("", KEY): "access_denied",
+    ss.BadCredentials("", KEY): "bad_credentials",
+    ss.CredentialsFailed(): "internal_error",
+    ss.NotLoopback(): "not_loopback",
     ss.ServerBusy(): "busy",
     ss.AuthorizationFailed("", KEY): "internal_error",
     ss.SecretsFailed(): "internal_error",
@@ -378,7 +381,7 @@ EXAMPLES: dict[ss.StreamError, str] = {
 IN_THE_HANDSHAKE = {
     "HandshakeError", "HandshakeTimeout", "HandshakeTruncated", "ServerKeyMismatch", "HandshakeRefused",
     "UnsupportedVersion", "NoCommonSuite", "UnknownServerKey", "BadSecret", "BadResponse", "AccessDenied",
-    "ServerBusy", "AuthorizationFailed", "SecretsFailed", "BadCredentials", "CredentialsFailed",
+    "ServerBusy", "AuthorizationFailed", "SecretsFailed", "BadCredentials", "CredentialsFailed", "NotLoopback",
 }  # fmt: skip
 
 

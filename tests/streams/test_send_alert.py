@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     from trio.testing import MockClock
 
+    from ..protocol.support import AnySuite
+
 COUNTING = bytes(range(256)) * 2**14  # 4 MiB
 
 
@@ -63,7 +65,7 @@ async def test_the_peer_receives_what_was_sent_before_and_then_the_alert(
 
 
 async def test_from_another_task_it_stops_a_running_send_all_after_the_batch_in_flight(
-    make_transports: Callable[[], Awaitable[Transports]], suite: ss.Suite, autojump_clock: MockClock
+    make_transports: Callable[[], Awaitable[Transports]], suite: AnySuite, autojump_clock: MockClock
 ) -> None:
     for sending, alerting in NEARLY_AT_ONCE:
         near, far = await secure_pair(make_transports, matching_configs(suite))

@@ -24,6 +24,7 @@ from .support import (
     receive_until_error,
     record_lengths,
     secure_pair,
+    suite_of,
     tapped_pair,
 )
 from .transports import Tap, memory_pair, socket_pair, tcp_pair
@@ -31,11 +32,13 @@ from .transports import Tap, memory_pair, socket_pair, tcp_pair
 if TYPE_CHECKING:
     from trio.testing import MockClock
 
+    from ..protocol.support import AnySuite
+
 AROUND_ONE_RECORD = range(16_346, 16_364)
 SIZES = [0, 1, *AROUND_ONE_RECORD, 2 * 16_362, 262_144, 1_000_000]
 
 
-def wire_of(tap: Tap, start: int, suite: ss.Suite) -> bytes:
+def wire_of(tap: Tap, start: int, suite: AnySuite) -> bytes:
     """What has gone out since `start`, less the prefix of suite 1 where it is the first."""
     return tap.sent[start:][PREFIX[suite] :]
 
@@ -52,7 +55,7 @@ async def test_every_size_arrives_as_it_was_sent(configs: Configs, autojump_cloc
 
 
 async def test_no_record_is_longer_than_16_384_bytes_and_the_overhead_is_the_protocol_s(
-    suite: ss.Suite, autojump_clock: MockClock
+    suite: AnySuite, autojump_clock: MockClock
 ) -> None:
     for size in SIZES:
         near, _, tap = await tapped_pair(matching_configs(suite))
@@ -65,7 +68,7 @@ async def test_no_record_is_longer_than_16_384_bytes_and_the_overhead_is_the_pro
 
 async def test_each_send_all_has_records_of_its_own(configs: Configs, autojump_clock: MockClock) -> None:
     near, _, tap = await tapped_pair(configs)
-    suite = configs[0].suites[0]
+    suite = suite_of(configs[0])
     start = len(tap.sent)
     for size in (1, 2, 3):
         await near.send_all(bytes(size))
@@ -83,7 +86,7 @@ async def test_the_end_and_a_key_update_are_records_without_content(
     configs: Configs, autojump_clock: MockClock
 ) -> None:
     near, _, tap = await tapped_pair(configs)
-    suite = configs[0].suites[0]
+    suite = suite_of(configs[0])
     start = len(tap.sent)
     await near.update_key()
     await near.send_eof()
@@ -92,10 +95,10 @@ async def test_the_end_and_a_key_update_are_records_without_content(
 
 async def test_record_capacity_is_what_fills_a_record(configs: Configs, autojump_clock: MockClock) -> None:
     near, _ = await secure_pair(memory_pair, configs)
-    assert near.record_capacity == CAPACITY[configs[0].suites[0]]
+    assert near.record_capacity == CAPACITY[suite_of(configs[0])]
 
 
-async def test_with_full_records_every_record_is_16_384_bytes(suite: ss.Suite, autojump_clock: MockClock) -> None:
+async def test_with_full_records_every_record_is_16_384_bytes(suite: AnySuite, autojump_clock: MockClock) -> None:
     near, far, tap = await tapped_pair(matching_configs(suite))
     near.padding = ss.FullRecords()
     assert isinstance(near.padding, ss.FullRecords)
@@ -183,7 +186,7 @@ async def test_a_wrong_max_bytes_is_an_error_that_changes_nothing(
     assert await far.receive_some() == b"data"
 
 
-async def test_100_mb_go_through_tcp(suite: ss.Suite) -> None:
+async def test_100_mb_go_through_tcp(suite: AnySuite) -> None:
     piece, pieces = bytes(range(256)) * 4_096, 100
     with trio.fail_after(PATIENCE):
         near, far = await secure_pair(tcp_pair, matching_configs(suite))

@@ -52,7 +52,7 @@ async def test_the_ends_of_a_pair_know_each_other(make_pair: MakePair, autojump_
         credentials=b"",
         address="",
         used_secret=False,
-        transcript=b"",
+        transcript=client.peer.transcript,
         name="",
         principal=None,
     )

@@ -69,8 +69,8 @@ async def test_an_alert_arrives(tls: Tls, configs: Configs, autojump_clock: Mock
     assert isinstance(error, ss.PeerAlert)
 
 
-async def test_a_refusal_arrives(tls: Tls, configs: Configs, autojump_clock: MockClock) -> None:
-    client, server = configs
+async def test_a_refusal_arrives(tls: Tls, keyed_configs: Configs, autojump_clock: MockClock) -> None:
+    client, server = keyed_configs
     stranger = replace(client, key=ss.PrivateKey.generate())
     at_client, at_server = await handshake_outcomes(tls.over(*await memory_pair()), stranger, server)
     assert isinstance(at_client, ss.HandshakeRefused)

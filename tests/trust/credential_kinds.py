@@ -14,6 +14,7 @@ from cryptography.x509.oid import NameOID
 
 import securestream as ss
 from securestream.protocol.credentials import client_statement, server_statement
+from securestream.protocol.messages import PROLOGUE
 from securestream.trust.credentials.certificates import CertificateCredentials, CertificateVerifier
 from securestream.trust.credentials.ecdsa import EcdsaCredentials, EcdsaVerifier
 from securestream.trust.credentials.tokens import TokenCredentials, TokenVerifier
@@ -26,11 +27,11 @@ UNTIL = START + dt.timedelta(days=1)
 
 PEER_KEY = ss.PrivateKey(bytes([7]) * 32).public_key
 EPHEMERAL = ss.PrivateKey(bytes([8]) * 32).public_key
-STATEMENT = client_statement(bytes(64), PEER_KEY)
+STATEMENT = client_statement(PROLOGUE, bytes(64), PEER_KEY)
 OTHER_STATEMENTS = {
-    "another connection's": client_statement(b"\1" + bytes(63), PEER_KEY),
-    "another key's": client_statement(bytes(64), EPHEMERAL),
-    "the other side's": server_statement(bytes(64), EPHEMERAL, PEER_KEY, 1),
+    "another connection's": client_statement(PROLOGUE, b"\1" + bytes(63), PEER_KEY),
+    "another key's": client_statement(PROLOGUE, bytes(64), EPHEMERAL),
+    "the other side's": server_statement(PROLOGUE, bytes(64), EPHEMERAL, PEER_KEY, 1),
     "none": b"",
 }
 
