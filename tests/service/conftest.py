@@ -6,9 +6,9 @@ import logging
 
 import pytest
 
-from ..streams.conftest import configs, sockets, suite
+from ..streams.conftest import configs, keyed_configs, sockets, suite
 
-__all__ = ["configs", "log", "sockets", "suite"]
+__all__ = ["configs", "keyed_configs", "log", "sockets", "suite"]
 
 
 @pytest.fixture

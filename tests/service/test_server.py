@@ -233,8 +233,8 @@ async def test_several_listeners_are_served_at_once(autojump_clock: MockClock) -
         nursery.cancel_scope.cancel()
 
 
-async def test_secure_handler_is_a_handler_for_trio_serve_tcp(configs: Configs) -> None:
-    client, server = configs
+async def test_secure_handler_is_a_handler_for_trio_serve_tcp(keyed_configs: Configs) -> None:
+    client, server = keyed_configs
     with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             serve = partial(trio.serve_tcp, ss.secure_handler(shout, server), 0, host="127.0.0.1")
