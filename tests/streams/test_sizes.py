@@ -131,7 +131,7 @@ async def test_each_direction_has_a_policy_of_its_own_that_may_change_at_any_tim
     taps = Tap(near), Tap(far)
     changed = replace(client, padding=ss.BlockPadding(1_000)), replace(server, padding=ss.FullRecords())
     ends = await secure_stream_pair(taps, changed)
-    overhead = OVERHEAD[client.suites[0]]
+    overhead = OVERHEAD[suite_of(client)]
 
     async def sizes_of_one_byte() -> list[int]:
         for end in ends:
@@ -153,7 +153,7 @@ async def test_the_verdict_is_padded_by_the_policy_of_who_gives_it(
     near, far = await memory_pair()
     tap = Tap(far)
     await secure_stream_pair((near, tap), (configs[0], replace(configs[1], padding=policy)))
-    suite = configs[0].suites[0]
+    suite = suite_of(configs[0])
     content = 512 - OVERHEAD[suite]  # as it is without a policy
     padded = policy.pad_flush(content)
     expected = padded + policy.pad_record(4, padded, CAPACITY[suite] - padded) + OVERHEAD[suite]
