@@ -19,7 +19,7 @@ from ..protocol.handshake import ClientHandshake, ServerHandshake
 from ..protocol.keys import PublicKey
 from ..protocol.messages import FrameReader, Kind, decode_alert_body_untrusted, encode_alert_frame
 from ..protocol.records import RecordReader, RecordWriter
-from ..protocol.suites import RecordType
+from ..protocol.suites import RecordType, Suite
 from .channel import Channel, address_of, channel_over
 from .config import ClientConfig, Peer, ServerConfig, check_credentials
 from .errors import (
@@ -189,7 +189,7 @@ async def discard_input(channel: Channel) -> None:
 def _open_records(handshake: ClientHandshake | ServerHandshake, rest: bytes) -> tuple[RecordWriter, RecordReader]:
     """The record layer that the finished handshake leads to, begun with what came after its last frame."""
     keys, suite, is_client = handshake.split(), handshake.session.suite, isinstance(handshake, ClientHandshake)
-    if (log := key_log()) is not None:
+    if (log := key_log()) is not None and isinstance(suite, Suite):  # the profile dev has no keys
         log.write(handshake.hello_key, suite, *((keys.send, keys.receive) if is_client else (keys.receive, keys.send)))
     reader = RecordReader(suite, keys.receive, expects_verdict=is_client)
     if rest:
