@@ -28,6 +28,7 @@ class _App(LazyGroup):
     modules: ClassVar[Mapping[str, str]] = {
         "keygen": "keys",
         "pubkey": "keys",
+        "check": "check",
         "echo": "echo",
         "connect": "connect",
         "tunnel": "tunnel",

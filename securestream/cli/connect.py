@@ -26,6 +26,7 @@ from .common import (
     run,
 )
 from .dialing import connect_file_option, open_stream, server_given
+from .known import known_servers_option, trust_first_use_option, trusted_server
 from .secrets import key_option, load_key, load_secret, passphrase_option
 from .stdio import STDIN, STDOUT, read_some, write_all
 
@@ -46,6 +47,8 @@ Examples:
       --server-key 6HvG2FFNFIifEjaAfryurGtr+ucaNgHfSSfgQUi5MHM=
   securestream connect '[::1]:9222' --server-key "$(cat server.pub)" \\
       --key client.key < question > answer
+  securestream connect db.example:9222 --key client.key \\
+      --known-servers servers --trust-first-use
   securestream connect \\
       'Server=db.example:9222;Server Key=...;Client Key=client.key'
 \b
@@ -66,6 +69,8 @@ def _where(text: str) -> Address | str:
 @click.command(epilog=_EXAMPLES)
 @click.argument("where", metavar="[HOST:PORT|STRING]", type=_where, required=False)
 @click.option("--server-key", metavar="PUBKEY", type=public_key, help="The server's public key.")
+@known_servers_option
+@trust_first_use_option
 @key_option(help="This client's private key. Without: a fresh one, for once.")
 @click.option("--secret-file", metavar="FILE", help="The shared secret, for servers that demand one.")
 @connect_file_option
@@ -74,6 +79,8 @@ def _where(text: str) -> Address | str:
 def connect(
     where: Address | str | None,
     server_key: PublicKey | None,
+    known_servers: str | None,
+    trust_first_use: bool,
     key: str | None,
     secret_file: str | None,
     connect_file: str | None,
@@ -82,19 +89,18 @@ def connect(
 ) -> int:
     """Connects a terminal or a pipe to a server.
 
-    Where to is HOST:PORT, with --server-key, or a connection string, or a file that holds one. Standard input is
-    sent, and what comes goes to standard output. The end of standard input ends that direction only; the answer may
-    still go on. Secrets are read from files: a command line can be seen by every user of the machine.
+    Where to is HOST:PORT, with --server-key or --known-servers, or a connection string, or a file that holds one.
+    Standard input is sent, and what comes goes to standard output. The end of standard input ends that direction
+    only; the answer may still go on. Secrets are read from files: a command line can be seen by every user of the
+    machine.
     """
     if STANDARD_INPUT in (key, secret_file, passphrase_file, connect_file):
         raise _wrong_usage("standard input is what is sent: put the secret into a file")
     if not isinstance(where, Address):
         _check_nothing_twice()
         return _run(server_given(where, connect_file, passphrase_file, padding))
-    if server_key is None:
-        raise _wrong_usage("HOST:PORT goes with --server-key PUBKEY: without it, anyone could stand in the middle")
     config = ClientConfig(
-        server_key=server_key,
+        server_key=trusted_server(where, server_key, known_servers, trust_first_use),
         key=load_key(key, passphrase_file) if key is not None else None,
         secret=load_secret(secret_file, passphrase_file) if secret_file is not None else None,
         padding=padding,
@@ -109,7 +115,7 @@ def _run(server: ServerAddress) -> int:
 def _check_nothing_twice() -> None:
     """Raises `click.UsageError` for options that say what a connection string does."""
     context = click.get_current_context()
-    for name in ("server_key", "key", "secret_file"):
+    for name in ("server_key", "known_servers", "trust_first_use", "key", "secret_file"):
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             raise _wrong_usage(f"--{name.replace('_', '-')} goes with HOST:PORT; a connection string says it itself")
 

@@ -24,7 +24,18 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-COMMANDS = ["keygen", "pubkey", "echo", "connect", "tunnel", "tunnel client", "tunnel server", "demo", "decode"]
+COMMANDS = [
+    "keygen",
+    "pubkey",
+    "check",
+    "echo",
+    "connect",
+    "tunnel",
+    "tunnel client",
+    "tunnel server",
+    "demo",
+    "decode",
+]
 PUBLIC = "6HvG2FFNFIifEjaAfryurGtr+ucaNgHfSSfgQUi5MHM="
 SECRET = ss.PrivateKey(bytes(range(32))).to_text()  # fixed, for it is in the names of tests
 
@@ -404,7 +415,13 @@ def test_no_command_takes_a_secret_as_an_argument(tmp_path: Path) -> None:
     parameters = [parameter for name in [*COMMANDS, "demo-server"] for parameter in command_of(name).params]
     named = {parameter.name: parameter.metavar for parameter in parameters if parameter.name}
     secret = {name: metavar for name, metavar in named.items() if "secret" in name or "pass" in name or name == "key"}
-    assert secret == {"key": "FILE", "secret_file": "FILE", "passphrase": None, "passphrase_file": "FILE"}
+    assert secret == {
+        "key": "FILE",
+        "secret_file": "FILE",
+        "secret_files": "FILE",
+        "passphrase": None,
+        "passphrase_file": "FILE",
+    }
     asks = command_of("keygen").params[1]
     assert isinstance(asks, click.Option)
     assert (asks.name, asks.is_flag) == ("passphrase", True)  # keygen's, which asks for it

@@ -1,0 +1,50 @@
+"""Which server a command trusts: one key, or a file of known servers."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import click
+
+from ..trust.servers import FirstUse, KnownServersFile
+from .common import load
+from .serving import log_to_stderr
+
+if TYPE_CHECKING:
+    from ..protocol.keys import PublicKey
+    from .common import Address
+
+known_servers_option = click.option(
+    "--known-servers", metavar="FILE", help="In place of --server-key: a list of servers and their keys."
+)
+trust_first_use_option = click.option(
+    "--trust-first-use", is_flag=True, help="Believe a server that the list has no key for, once, and write it down."
+)
+
+
+def trusted_server(
+    where: Address, server_key: PublicKey | None, known_servers: str | None, trust_first_use: bool
+) -> PublicKey | KnownServersFile:
+    """What `ClientConfig.server_key` takes; in the list a server is called HOST:PORT.
+
+    Raises `BadFile`, and `click.UsageError` unless it is said in one way which server is trusted.
+    """
+    context = click.get_current_context()
+    if server_key is not None and known_servers is not None:
+        raise click.UsageError("--server-key and --known-servers exclude each other", context)
+    if trust_first_use and known_servers is None:
+        raise click.UsageError(
+            "--trust-first-use goes with --known-servers FILE, where the key is written down", context
+        )
+    if server_key is not None:
+        return server_key
+    if known_servers is None:
+        raise click.UsageError(
+            "HOST:PORT goes with --server-key PUBKEY or --known-servers FILE: "
+            "without it, anyone could stand in the middle",
+            context,
+        )
+    first_use: FirstUse = "trust" if trust_first_use else "refuse"
+    log_to_stderr(logging.WARNING)
+    return load(lambda path: KnownServersFile(path, str(where), first_use=first_use), known_servers)
