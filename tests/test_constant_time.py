@@ -155,7 +155,9 @@ KEYS = "PublicKey.__eq__, which takes constant time"
 _OWN_CERTIFICATE = "private_key.public_key() != chain[0].public_key()"
 
 ALLOWED: dict[Look, str] = {
-    Look("cli/connect.connect", "STANDARD_INPUT in (key, secret_file, passphrase_file)"): "names of files",
+    Look(
+        "cli/connect.connect", "STANDARD_INPUT in (key, secret_file, passphrase_file, connect_file)"
+    ): "names of files",
     Look("protocol/handshake.ServerHandshake._check_route", "named != own"): PUBLIC,
     Look("protocol/keys.PrivateKey.__init__", "raw == bytes(KEY_SIZE)"): OWN,
     Look("protocol/keys.SharedSecret.__init__", "not any(raw)"): OWN,

@@ -110,6 +110,7 @@ NO_PATH = "a path stands behind unix:, as in unix:/run/echo.sock"
 NOT_A_PLACE = "it is HOST:PORT, as 127.0.0.1:9222, db.example:9222 or [::1]:9222; or unix:PATH, or systemd"
 NOT_AN_ADDRESS = "it is HOST:PORT, as 127.0.0.1:9222, db.example:9222 or [::1]:9222"
 BAD_ADDRESS = "Invalid value for '[HOST:PORT|STRING]': "
+WHOM_TO_TRUST = "HOST:PORT goes with --server-key PUBKEY or --known-servers FILE"
 NOT_STDIN = "standard input is what is sent: put the secret into a file"
 NOT_A_KEY = "not a public key: it is 44 characters of base64"
 SEE_CONNECT = " (see: securestream connect --help)"
@@ -170,7 +171,7 @@ WHO = "say who may connect: --allow PUBKEY for each client, --clients FILE, or -
             2,
         ),
         (["connect"], f"{WHERE_TO}{SEE_CONNECT}", 2),
-        (["connect", "h:1"], f"HOST:PORT goes with --server-key PUBKEY: {ANYONE}{SEE_CONNECT}", 2),
+        (["connect", "h:1"], f"{WHOM_TO_TRUST}: {ANYONE}{SEE_CONNECT}", 2),
         (["connect", "Server=h:1"], f"Server Key is missing: {ANYONE_ELSE}", 2),
         (["connect", "Server=h;Server Key=x"], "Server: give it as host:port", 2),
         (["connect", "Server=h:1;Client Key=/nowhere/a"], f"Server Key is missing: {ANYONE_ELSE}", 2),
