@@ -39,8 +39,8 @@ _NO_KEY = bytes(NOBODY) + bytes(TAG_SIZE)
 class PlainMessages:
     """What the machines use of Noise's `HandshakeState`, in clear."""
 
-    def __init__(self, header: bytes, e: PrivateKey | None = None) -> None:
-        self.e: PrivateKey | None = e
+    def __init__(self, header: bytes) -> None:
+        self.e: PrivateKey | None = None
         self.re: PublicKey | None = None
         self.rs: PublicKey | None = None
         self._h = blake2b(DEV_PROTOCOL + header).digest()
@@ -67,8 +67,7 @@ class PlainMessages:
 
     def read_message(self, message: bytes) -> bytes:
         """The payload of the peer's message. Raises `RemoteProtocolError` and is unchanged then."""
-        size = len(self._checksum(message))
-        content = message[: len(message) - size]
+        content = message[: len(message) - (TAG_SIZE if self._count else 0)]
         if not hmac.compare_digest(message[len(content) :], self._checksum(content)):
             raise RemoteProtocolError("its checksum is wrong")
         re, rs = self.re, self.rs

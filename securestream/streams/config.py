@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Peer:
     """Who is at the other end, proved.
 
-    `public_key`   its long-term key
+    `public_key`   its long-term key; `NOBODY` in the profile dev, where nothing is proved
     `credentials`  what it showed beside its key, at most 32,768 bytes; proof of nothing before a verifier says so
     `address`      where it connects from, as text; "" if the transport doesn't tell
     `used_secret`  whether it showed the shared secret
