@@ -41,11 +41,11 @@ def looked_at_afresh() -> Iterator[None]:
     key_log.cache_clear()
 
 
-async def captured(configs: Configs) -> tuple[bytes, bytes]:
+async def captured(keyed_configs: Configs) -> tuple[bytes, bytes]:
     """What each side sent in a conversation with data, padding, a key update, an alert."""
     near, far = trio.testing.memory_stream_pair()
     taps = Tap(near), Tap(far)
-    client, server = await secure_stream_pair(taps, configs)
+    client, server = await secure_stream_pair(taps, keyed_configs)
     await client.send_all(b"hello")
     await client.update_key()
     await client.send_all(b"x" * 20_000)
@@ -62,11 +62,11 @@ def lines_of(path: Path) -> dict[bytes, LoggedKeys]:
 
 
 async def test_captured_traffic_is_read_with_the_log_of_either_side(
-    configs: Configs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    keyed_configs: Configs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "keys.log"
     monkeypatch.setenv("SECURESTREAM_KEYLOG", str(path))
-    client_bytes, server_bytes = await captured((replace(configs[0], padding=ss.Padme()), configs[1]))
+    client_bytes, server_bytes = await captured((replace(keyed_configs[0], padding=ss.Padme()), keyed_configs[1]))
     both = path.read_text().splitlines()
     assert len(both) == 2  # the two sides are in one process here
     assert both[0] == both[1]
@@ -139,10 +139,10 @@ async def test_keys_of_another_connection_read_nothing(tmp_path: Path, monkeypat
 
 
 async def test_a_capture_that_was_cut_is_read_as_far_as_it_goes(
-    configs: Configs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    keyed_configs: Configs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SECURESTREAM_KEYLOG", str(tmp_path / "keys.log"))
-    client_bytes, _ = await captured(configs)
+    client_bytes, _ = await captured(keyed_configs)
     keys = lines_of(tmp_path / "keys.log")[hello_key_of(client_bytes)]
     handshake = len(client_bytes) - sum(record.wire_length for record in client_records(client_bytes, keys))
     ends = range(handshake, len(client_bytes), 7)
