@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     Stream = SecureStream[trio.SocketStream]
     Handler = Callable[[Stream], Awaitable[None]]
 
+# How long a client that is taken out of the list may stay.
+_RECHECK_SECONDS = 1.0
+
 
 # --- options ----------------------------------------------------------------------------------------
 
@@ -82,7 +85,7 @@ def serving_options(command: click.Command) -> click.Command:
         click.Option(
             ["--allow"], metavar="PUBKEY", type=public_key, multiple=True, help="A client that may connect. Repeatable."
         ),
-        click.Option(["--clients"], metavar="FILE", help="A list of them, read again when it changes."),
+        click.Option(["--clients"], metavar="FILE", help="A list of them. Who is taken out of it is cut off."),
         click.Option(["--allow-anyone"], is_flag=True, help="In place of both: whoever comes."),
         click.Option(["--secret-file"], metavar="FILE", help="Clients have to know the shared secret in this file."),
         click.Option(["--padding"], metavar="NAME", type=padding, default="none", help=PADDING_HELP),
@@ -149,6 +152,7 @@ def server_config(given: Serving) -> ServerConfig:
             lifetime=given["lifetime"],
         ),
         keep_alive=given["keep_alive"],
+        recheck=math.inf if given["clients"] is None else _RECHECK_SECONDS,
         instruments=[_event_log()] if given["events"] else [],
     )
 

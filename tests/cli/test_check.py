@@ -10,7 +10,7 @@ import pytest
 import securestream as ss
 from securestream.cli.app import run
 
-from .support import Keys, cli, echo_server
+from .support import Keys, cli, echo_server, read_all, read_line, running
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -204,3 +204,25 @@ def test_connect_wants_to_know_whom_to_trust(
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith(f"securestream: {message}")
+
+
+# --- echo --clients ------------------------------------------------------------------------------------------
+
+
+async def test_a_client_that_is_taken_out_of_the_list_is_cut_off_with_the_reason(tmp_path: Path, keys: Keys) -> None:
+    clients = tmp_path / "clients"
+    clients.touch(0o600)
+    _write(clients, f"{keys.client_public} alice\n")
+    options = ["--key", str(keys.server_file), "--listen", "127.0.0.1:0", "--clients", str(clients)]
+    async with running("echo", *options) as server:
+        port = int((await read_line(server)).split()[2].rpartition(":")[2])
+        async with running(*keys.connect(port)) as client:
+            assert client.stdin is not None
+            await client.stdin.send_all(b"hello\n")
+            assert await read_line(client) == "hello\n"
+            _write(clients, f"{OTHER} bob\n")
+            told = (await read_all(client.stderr)).decode()
+            assert await client.wait() == 3
+    assert told.count("\n") == 1
+    assert "alert 7 (access_denied)" in told
+    assert "is not authorised here" in told
