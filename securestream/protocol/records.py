@@ -10,7 +10,7 @@ This is where the time of a bulk transfer goes, so both directions work on many 
 buffers. There is one path, whatever the size.
 
 *Writing.* `RecordWriter.data()` lays content out in one buffer with gaps for lengths and tags, seals each
-record where it lies, and yields the buffer's bytes when it is full (a batch, 256 KiB); the next batch reuses
+record where it lies, and yields the buffer's bytes when it is full (a batch, 128 KiB); the next batch reuses
 it. A yielded batch is therefore good until the next one is asked for, and nothing is ever sealed twice.
 
 *Reading.* The transport's bytes go into one buffer (`space()`, `filled()`; `feed()` copies them there). `read()` opens
@@ -47,7 +47,7 @@ from .suites import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from .plaintext import DevSuite
 
@@ -57,16 +57,20 @@ UPDATE_AFTER_BYTES = 2**30
 UPDATE_AFTER_RECORDS = 2**32
 
 # Constants of this implementation.
-BATCH = 16 * MAX_RECORD
+BATCH = 8 * MAX_RECORD
 RECORDS_AT_ONCE = 256
 READ_SIZE = BATCH
 
 _LENGTH = struct.Struct("<H")
 _PLAIN_HEADER = struct.Struct("<HB")
+_length_at = _LENGTH.unpack_from
 _ZEROS = bytes(MAX_RECORD)
 _DATA, _KEY_UPDATE = int(RecordType.DATA), int(RecordType.KEY_UPDATE)  # an enum's attribute costs a look-up
 _DATA_TAG = 0
 _NOTHING = memoryview(b"")
+
+Planned = tuple[int, int, int]
+"""A record to be: where its content begins and ends in what is sent, and its padding."""
 
 # Buffers that no stream holds at the moment: small ones for a record, big ones for a batch. A stream has one
 # while it sends, or while bytes wait to be opened, so an idle one costs nothing, and memory that is warm is used again.
@@ -170,7 +174,7 @@ class RecordWriter:
         is decided as for data. `size` is 1 byte to 16 MiB. Otherwise as `data`."""
         self._require_open()
         stand_in = memoryview(secrets.token_bytes(checked_size(size)))
-        return self._flush([(0, genuine + padding) for genuine, padding in self._plan(stand_in)], _NOTHING)
+        return self._flush([(0, 0, end - start + padding) for start, end, padding in self._plan(stand_in)], _NOTHING)
 
     def control(self, record_type: RecordType, content: bytes = b"", padding: int = 0) -> bytes:
         """One record of any type. CLOSE and ALERT are the last of the direction.
@@ -185,10 +189,12 @@ class RecordWriter:
         length = len(content) + padding
         if self._pads:
             padding += control_padding(self._padding, record_type, length, self.capacity - length)
-        update = self.update_key() if self._update_is_due() and record_type != RecordType.KEY_UPDATE else b""
+        update = self.update_key() if self._until_update() <= 0 and record_type != RecordType.KEY_UPDATE else b""
         size = len(self._prefix) + self.overhead + len(content) + padding
         buffer = _take_buffer(size + self._sealer.lead)
-        end = self._put(buffer, self._put_prefix(buffer), record_type, memoryview(content), padding)
+        end = self._put(
+            buffer, self._put_prefix(buffer), record_type, memoryview(content), [(0, len(content), padding)]
+        )
         wire = bytes(buffer.view[:end])
         _give_buffer(buffer)
         self.ended = record_type in (RecordType.CLOSE, RecordType.ALERT)
@@ -214,25 +220,24 @@ class RecordWriter:
         if self.ended:
             raise LocalProtocolError("a record after the last one of its direction")
 
-    def _flush(self, plan: list[tuple[int, int]], content: memoryview) -> Iterator[memoryview]:
+    def _flush(self, plan: list[Planned], content: memoryview) -> Iterator[memoryview]:
         return self._seal_batches(plan, content, self._padding_of_updates(len(plan)) if self._pads else 0)
 
-    def _plan(self, content: memoryview) -> list[tuple[int, int]]:
-        """The records of a flush, each as (content, padding)."""
+    def _plan(self, content: memoryview) -> list[Planned]:
+        """The records of a flush."""
         if self._pads:
             return self._padded(content)
-        full, rest = divmod(len(content), self.capacity)
-        plan = [(self.capacity, 0)] * full
-        if rest:
-            plan.append((rest, 0))
-        return plan
+        length, capacity = len(content), self.capacity
+        if length <= capacity:
+            return [(0, length, 0)] if length else []
+        return [(start, min(start + capacity, length), 0) for start in range(0, length, capacity)]
 
-    def _padded(self, content: memoryview) -> list[tuple[int, int]]:
-        plan, left = [], len(content)
+    def _padded(self, content: memoryview) -> list[Planned]:
+        plan, start = [], 0
         for size in padded_records(self._padding, padded_length(self._padding, content), self.capacity):
-            genuine = min(size, left)
-            plan.append((genuine, size - genuine))
-            left -= genuine
+            end = min(start + size, len(content))
+            plan.append((start, end, size - (end - start)))
+            start = end
         return plan
 
     def _padding_of_updates(self, records: int) -> int:
@@ -242,40 +247,32 @@ class RecordWriter:
             return 0
         return control_padding(self._padding, RecordType.KEY_UPDATE, 0, self.capacity)
 
-    def _seal_batches(
-        self, plan: list[tuple[int, int]], content: memoryview, update_padding: int
-    ) -> Iterator[memoryview]:
+    def _seal_batches(self, plan: list[Planned], content: memoryview, update_padding: int) -> Iterator[memoryview]:
         buffer = _take_buffer(min(len(plan) * MAX_RECORD + len(self._prefix) + self._lead, _BIG))
-        limit = buffer.size - self._lead - MAX_RECORD
         try:
-            at = self._put_prefix(buffer)
-            start = 0
-            for size, padding in plan:
-                if at > limit or self._update_is_due():
-                    if at:
-                        yield buffer.view[:at]
-                    at = self._put_update(buffer, update_padding)
-                    if at > limit:
-                        yield buffer.view[:at]
-                        at = 0
-                end = start + size
-                at = self._put(buffer, at, _DATA, content[start:end], padding)
-                start = end
-            yield buffer.view[:at]
+            at, done = self._put_prefix(buffer), 0
+            while done < len(plan):
+                self._require_open()  # a flush goes on batch by batch, and its direction may have ended meanwhile
+                if (until_update := self._until_update()) <= 0:
+                    at = self._put(buffer, at, _KEY_UPDATE, _NOTHING, [(0, 0, update_padding)])
+                    until_update = max(1, self._until_update())
+                begun, done = done, done + min(until_update, (buffer.size - self._lead - at) // MAX_RECORD)
+                at = self._put(buffer, at, _DATA, content, plan[begun:done])
+                yield buffer.view[:at]
+                at = 0
+            if at:
+                yield buffer.view[:at]
         except Exception:
             self.ended = True  # what was sealed before is lost, and nothing can follow a gap
             raise
         finally:
             _give_buffer(buffer)
 
-    def _put_update(self, buffer: sodium.backend.Buffer, padding: int) -> int:
-        """A KEY_UPDATE at the buffer's beginning, where one is due; gives where the next record goes."""
-        if not self._update_is_due():
-            return 0
-        return self._put(buffer, 0, _KEY_UPDATE, _NOTHING, padding)
-
-    def _update_is_due(self) -> bool:
-        return self.plain_bytes >= self._update_at_bytes or self.records >= self._update_at_records
+    def _until_update(self) -> int:
+        """How many full records may be sealed before a key update is due; none, or less, where it is."""
+        bytes_left = self._update_at_bytes - self.plain_bytes
+        most_plain = self.capacity + PLAIN_HEADER_SIZE
+        return min(-(-bytes_left // most_plain), self._update_at_records - self.records)
 
     def _put_prefix(self, buffer: sodium.backend.Buffer) -> int:
         size = len(self._prefix)
@@ -284,28 +281,35 @@ class RecordWriter:
             self._prefix = b""
         return size
 
-    def _put(self, buffer: sodium.backend.Buffer, at: int, record_type: int, content: memoryview, padding: int) -> int:
-        """Lays one record at `at` and seals it; gives where the next one goes."""
-        if self.ended:  # a flush goes on batch by batch, and the direction may have ended since the last
-            self._require_open()
-        view, size = buffer.view, PLAIN_HEADER_SIZE + len(content)
-        plain = size + padding
-        sealed = at + LENGTH_SIZE
-        start = sealed + self._lead
-        end = at + plain + self._around
-        _PLAIN_HEADER.pack_into(view, start, size, record_type)
-        view[start + PLAIN_HEADER_SIZE : start + size] = content
-        if padding:
-            view[start + size : start + plain] = _ZEROS[:padding]
-        self._seal(buffer, sealed, plain, record_type)
-        _LENGTH.pack_into(view, at, end - at)
-        self.records += 1
-        self.plain_bytes += plain
-        self.padding_bytes += padding
+    def _put(
+        self,
+        buffer: sodium.backend.Buffer,
+        at: int,
+        record_type: int,
+        content: memoryview,
+        plan: Sequence[Planned],
+    ) -> int:
+        """Lays the records of `plan` from `at` on and seals them; gives where the next one goes."""
+        view, seal, lead, around = buffer.view, self._seal, LENGTH_SIZE + self._lead, self._around
+        laid = padded = 0
+        for start, end, padding in plan:
+            used = PLAIN_HEADER_SIZE + end - start
+            plain, place = used + padding, at + lead
+            _PLAIN_HEADER.pack_into(view, place, used, record_type)
+            view[place + PLAIN_HEADER_SIZE : place + used] = content[start:end]
+            if padding:
+                view[place + used : place + plain] = _ZEROS[:padding]
+                padded += padding
+            seal(buffer, at + LENGTH_SIZE, plain, record_type)
+            _LENGTH.pack_into(view, at, plain + around)
+            at, laid = at + plain + around, laid + plain
+        self.records += len(plan)
+        self.plain_bytes += laid
+        self.padding_bytes += padded
         if record_type == _KEY_UPDATE:
             self.key_updates += 1
             self._schedule_update()
-        return end
+        return at
 
     def _schedule_update(self) -> None:
         """The next key update, counted from here. It is itself the last record under its key."""
@@ -456,10 +460,7 @@ class RecordReader:
             return b""
         target = buffer if self._opener.in_place else _take_buffer(buffer.size)
         contents: list[memoryview] = []
-        opened = 0
-        while (more := self._next_length()) and opened < RECORDS_AT_ONCE:
-            self._open_record(more, target, contents)
-            opened += 1
+        more = self._open_records(buffer, target, contents)
         content = contents[0].tobytes() if len(contents) == 1 else b"".join(contents)
         self.content_bytes += len(content)
         if target is not buffer:
@@ -499,12 +500,14 @@ class RecordReader:
         """The length of the record that is next, if all of it is there; 0 if not; `_WRONG` where it is wrong."""
         if self.end is not End.OPEN:
             return 0
-        available = self._filled - self._at
+        at, buffer = self._at, self._buffer
+        available = self._filled - at
         if not self._started:
             available = self._start(available)
-        if available < LENGTH_SIZE or self._buffer is None:
+            at = self._at
+        if available < LENGTH_SIZE or buffer is None:
             return 0
-        length: int = _LENGTH.unpack_from(self._buffer.view, self._at)[0]
+        length: int = _length_at(buffer.view, at)[0]
         if self._least <= length <= MAX_RECORD:
             return length if available >= length else 0
         return 0 if self._may_be_alert_frame(available) else _WRONG
@@ -528,29 +531,39 @@ class RecordReader:
         """Whether the verdict is due and nothing of the records has come, not even the prefix."""
         return self._verdict_due and self._started is (self._opener.prefix_size == 0)
 
-    # --- one record
+    # --- records
 
-    def _open_record(self, length: int, target: sodium.backend.Buffer, contents: list[memoryview]) -> None:
-        """Opens the next record into `target`, at its own place, and adds its content if it is data."""
-        assert self._buffer is not None
-        at = self._at
-        if length == _WRONG:
-            return self._fail(f"a record of {_LENGTH.unpack_from(self._buffer.view, at)[0]} bytes")
-        view, start = target.view, at + LENGTH_SIZE
-        tag = self._open(target, self._buffer, start, length - LENGTH_SIZE)
-        size, record_type = _PLAIN_HEADER.unpack_from(view, start)
-        if tag == FORGED:
-            return self._fail("a record that does not authenticate")
-        if not PLAIN_HEADER_SIZE <= size <= length - self._least + PLAIN_HEADER_SIZE:
-            return self._fail(f"a record of {length} bytes with a size of {size}")
-        self._at = at + length
-        self.records += 1
-        content = view[start + PLAIN_HEADER_SIZE : start + size]
-        if record_type == _DATA and tag <= _DATA_TAG and not self._verdict_due:
-            if content:
+    def _open_records(
+        self, buffer: sodium.backend.Buffer, target: sodium.backend.Buffer, contents: list[memoryview]
+    ) -> bool:
+        """Opens what is there into `target`, each record at its own place, and adds what is data to `contents`.
+        Gives whether there is more than may be opened at once."""
+        view, open_, most_around = target.view, self._open, self._least - PLAIN_HEADER_SIZE
+        for _ in range(RECORDS_AT_ONCE):
+            if (length := self._next_length()) <= 0:
+                break
+            start = self._at + LENGTH_SIZE
+            tag = open_(target, buffer, start, length - LENGTH_SIZE)
+            size, record_type = _PLAIN_HEADER.unpack_from(view, start)
+            if tag == FORGED or not PLAIN_HEADER_SIZE <= size <= length - most_around:
+                self._refuse(length, tag, size)
+                break
+            self._at += length
+            self.records += 1
+            content = view[start + PLAIN_HEADER_SIZE : start + size]
+            if record_type != _DATA or tag > _DATA_TAG or self._verdict_due:
+                self._take_control(record_type, tag, content.tobytes())
+            elif content:
                 contents.append(content)
+        if (more := self._next_length()) == _WRONG:
+            self._fail(f"a record of {_length_at(buffer.view, self._at)[0]} bytes")
+        return more > 0
+
+    def _refuse(self, length: int, tag: int, size: int) -> None:
+        if tag == FORGED:
+            self._fail("a record that does not authenticate")
         else:
-            self._take_control(record_type, tag, content.tobytes())
+            self._fail(f"a record of {length} bytes with a size of {size}")
 
     def _take_control(self, record_type: int, tag: int, content: bytes) -> None:
         try:

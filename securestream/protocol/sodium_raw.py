@@ -67,18 +67,15 @@ class Buffer:
 class Aegis256:
     """AEGIS-256 with tags of 32 bytes and the nonce of `docs/protocol.md`: a number, then zeros."""
 
-    __slots__ = ("_key", "_key_address", "_nonce", "_nonce_address")
+    __slots__ = ("_key", "_key_address")
 
     def __init__(self, key: bytes) -> None:
         self._key = bytearray(key)
         self._key_address = ffi.from_buffer(self._key)
-        self._nonce = bytearray(32)
-        self._nonce_address = ffi.from_buffer(self._nonce)
 
     def encrypt(self, target: Buffer, to: int, source: Buffer, start: int, length: int, number: int) -> None:
         if not (0 <= to <= target.size - length - 32 and 0 <= start <= source.size - length and length >= 0):
             raise IndexError(_OUTSIDE)
-        self._nonce[:8] = number.to_bytes(8, "little")
         _aegis_encrypt(
             target._address + to,
             _NULL,
@@ -87,14 +84,13 @@ class Aegis256:
             _NULL,
             0,
             _NULL,
-            self._nonce_address,
+            number.to_bytes(32, "little"),
             self._key_address,
         )
 
     def decrypt(self, target: Buffer, to: int, source: Buffer, start: int, length: int, number: int) -> bool:
         if not (0 <= to <= target.size - length + 32 and 0 <= start <= source.size - length and length >= 32):
             raise IndexError(_OUTSIDE)
-        self._nonce[:8] = number.to_bytes(8, "little")
         failed: int = _aegis_decrypt(
             target._address + to,
             _NULL,
@@ -103,7 +99,7 @@ class Aegis256:
             length,
             _NULL,
             0,
-            self._nonce_address,
+            number.to_bytes(32, "little"),
             self._key_address,
         )
         return not failed

@@ -13,7 +13,7 @@ from .support import KEY, Forger, Witness, flush, new_forged, new_pair, receive
 
 pytestmark = pytest.mark.usefixtures("backend")
 
-SIZE = 2 * BATCH + 12_345
+SIZE = 4 * BATCH + 12_345
 
 
 def updates_in(suite: Suite, wire: bytes) -> list[int]:
