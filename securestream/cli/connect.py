@@ -26,7 +26,7 @@ from .common import (
     run,
 )
 from .dialing import connect_file_option, open_stream, server_given
-from .known import known_servers_option, trust_first_use_option, trusted_server
+from .known import known_servers_options, trusted_server
 from .secrets import key_option, load_key, load_secret, passphrase_option
 from .stdio import STDIN, STDOUT, read_some, write_all
 
@@ -69,9 +69,8 @@ def _where(text: str) -> Address | str:
 @click.command(epilog=_EXAMPLES)
 @click.argument("where", metavar="[HOST:PORT|STRING]", type=_where, required=False)
 @click.option("--server-key", metavar="PUBKEY", type=public_key, help="The server's public key.")
-@known_servers_option
-@trust_first_use_option
-@key_option(help="This client's private key. Without: a fresh one, for once.")
+@known_servers_options
+@key_option("This client's private key. Without: a fresh one, for once.")
 @click.option("--secret-file", metavar="FILE", help="The shared secret, for servers that demand one.")
 @connect_file_option
 @passphrase_option

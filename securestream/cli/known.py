@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import click
 
@@ -12,15 +12,26 @@ from .common import load
 from .serving import log_to_stderr
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..protocol.keys import PublicKey
     from .common import Address
 
-known_servers_option = click.option(
-    "--known-servers", metavar="FILE", help="In place of --server-key: a list of servers and their keys."
-)
-trust_first_use_option = click.option(
-    "--trust-first-use", is_flag=True, help="Believe a server that the list has no key for, once, and write it down."
-)
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def known_servers_options(function: Callable[P, R]) -> Callable[P, R]:
+    """`--known-servers FILE` and `--trust-first-use`, beside a command's `--server-key`."""
+    known = click.option(
+        "--known-servers", metavar="FILE", help="In place of --server-key: a list of servers and their keys."
+    )
+    first_use = click.option(
+        "--trust-first-use",
+        is_flag=True,
+        help="Believe a server without a key there, once, and write its key down.",
+    )
+    return known(first_use(function))
 
 
 def trusted_server(

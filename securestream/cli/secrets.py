@@ -6,7 +6,7 @@ from __future__ import annotations
 import getpass
 import os
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import click
 
@@ -19,17 +19,26 @@ if TYPE_CHECKING:
 
     from ..protocol.keys import PrivateKey, SharedSecret
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 KEY_VARIABLE = "SECURESTREAM_KEY_FILE"
 
-# Above a command: `@key_option(help="...")` and `@passphrase_option`.
-key_option = partial(click.option, "--key", metavar="FILE", envvar=KEY_VARIABLE, show_envvar=True)
-passphrase_option = click.option(
-    "--passphrase-file",
-    metavar="FILE",
-    envvar="SECURESTREAM_PASSPHRASE_FILE",
-    show_envvar=True,
-    help="Its first line opens what is locked. Without, the terminal is asked.",
-)
+
+def key_option(text: str, *, required: bool = False) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """`--key FILE`, or the file that the environment names."""
+    return click.option("--key", metavar="FILE", required=required, envvar=KEY_VARIABLE, show_envvar=True, help=text)
+
+
+def passphrase_option(function: Callable[P, R]) -> Callable[P, R]:
+    """`--passphrase-file FILE`, for what is locked, or the file that the environment names."""
+    return click.option(
+        "--passphrase-file",
+        metavar="FILE",
+        envvar="SECURESTREAM_PASSPHRASE_FILE",
+        show_envvar=True,
+        help="Its first line opens what is locked. Without, the terminal is asked.",
+    )(function)
 
 
 def load_key(path: str, passphrase_file: str | None) -> PrivateKey:

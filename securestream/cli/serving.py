@@ -95,7 +95,8 @@ def serving_options(command: click.Command) -> click.Command:
         ),
         click.Option(["--events"], is_flag=True, help="A line on standard error for each handshake, alert and end."),
     ]
-    return grace_option(passphrase_option(command))
+    passphrase_option(command)
+    return grace_option(command)
 
 
 def _limit_options() -> list[click.Option]:
