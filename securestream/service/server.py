@@ -96,13 +96,17 @@ async def serve_secure_listeners(
     drain: Drain | None = None,
     task_status: trio.TaskStatus[list[T_Listener]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """As `serve_secure_tcp`, on listeners of the caller's: Unix sockets, systemd's, SO_REUSEPORT."""
+    """As `serve_secure_tcp`, on listeners of the caller's: Unix sockets, systemd's, SO_REUSEPORT.
+
+    Raises `ValueError` for a listener beyond this machine, in the profile dev.
+    """
     key_log()  # which warns, if there is one, before anybody comes in
     connections = _Connections(handler, config, raise_errors=handler_nursery is not None)
-    async with contextlib.AsyncExitStack() as owned, trio.open_nursery() as serving:
+    async with contextlib.AsyncExitStack() as owned:
         for listener in listeners:  # cancelled before the first of them was served, it closes them all the same
             owned.push_async_callback(trio.aclose_forcefully, listener)
         config._check_listeners(listeners)
+        serving = await owned.enter_async_context(trio.open_nursery())
         keeper = _Keeper(connections, drain)
         handlers = await serving.start(keeper.run)
         try:
