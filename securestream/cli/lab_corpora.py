@@ -8,7 +8,7 @@ import click
 
 from ..lab.corpora import CORPORA, CorpusMissing
 from ..lab.results import Experiment
-from .lab_screen import JSON, SEED, print_provenance, progress, this_command, write_json
+from .lab_screen import JSON, SEED, progress, provenance_line, this_command, write_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +35,7 @@ def corpora(seed: int, json_file: Path | None) -> None:
                 missing.append(f"{name}: {exc}")
             step(name)
     for corpus in found:
-        print_provenance(corpus.provenance)
+        click.echo(provenance_line(corpus.provenance))
     for line in missing:
         click.echo(f"not here: {line}")
     experiment = Experiment("corpora", this_command(), seed, tuple(corpus.provenance for corpus in found), ())

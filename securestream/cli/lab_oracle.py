@@ -8,7 +8,19 @@ import click
 
 from ..lab.oracle import ATTACKERS, CHANCE, POLICIES, OracleRow, attack
 from ..lab.results import Experiment
-from .lab_screen import JSON, POLICY, SEED, percent, print_table, progress, this_command, write_json
+from .lab_screen import (
+    JSON,
+    MARKDOWN,
+    POLICY,
+    SEED,
+    Shown,
+    percent,
+    print_table,
+    progress,
+    this_command,
+    write_json,
+    write_markdown,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,7 +37,7 @@ NOTE = (
 )
 
 
-@click.command(epilog=_EXAMPLES, params=[POLICY, SEED, JSON])
+@click.command(epilog=_EXAMPLES, params=[POLICY, SEED, JSON, MARKDOWN])
 @click.option(
     "--attacker",
     "attackers",
@@ -38,15 +50,22 @@ NOTE = (
     "--trials", type=click.IntRange(1, 10_000), default=10, show_default=True, help="Symbols that are guessed, each."
 )
 def oracle(
-    policies: tuple[str, ...], attackers: tuple[str, ...], trials: int, seed: int, json_file: Path | None
+    policies: tuple[str, ...],
+    attackers: tuple[str, ...],
+    trials: int,
+    seed: int,
+    json_file: Path | None,
+    markdown_file: Path | None,
 ) -> None:
     """Attacks a secret that is compressed together with the attacker's text (BREACH), through the real stream.
 
     A symbol of the secret is one of 16, so chance is 6 %.
     """
     rows = list(_attack(policies or POLICIES, attackers or tuple(ATTACKERS), trials, seed))
-    print_table(f"Symbols guessed right, of {trials}; chance is {percent(CHANCE)}", COLUMNS, map(_cells, rows))
+    table = Shown(f"Symbols guessed right, of {trials}; chance is {percent(CHANCE)}", COLUMNS, list(map(_cells, rows)))
+    print_table(table)
     click.echo(NOTE)
+    write_markdown("A compressed secret, by padding policy", [table], [NOTE], markdown_file)
     write_json(Experiment("oracle", this_command(), seed, (), tuple(rows), (NOTE,)), json_file)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 from rich.console import Console
@@ -18,7 +18,7 @@ from ..lab.traces import BadTrace, Trace, read_capture, read_csv
 from .common import BadFile, Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 
 def policy_name(text: str) -> str:
@@ -37,6 +37,9 @@ SEED: click.Option = click.Option(
     ["--seed"], type=click.IntRange(0), default=1, show_default=True, help="Of all randomness."
 )
 JSON: click.Option = click.Option(["--json", "json_file"], metavar="FILE", type=_FILE, help="All figures go here.")
+MARKDOWN: click.Option = click.Option(
+    ["--markdown", "markdown_file"], metavar="FILE", type=_FILE, help="The tables go here, for a documentation."
+)
 POLICY: click.Option = click.Option(
     ["--policy", "policies"],
     metavar="NAME",
@@ -101,15 +104,34 @@ def this_command() -> str:
     return " ".join(["securestream", *sys.argv[1:]])
 
 
-def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table on standard output; the first column holds words, the others numbers."""
-    lines = [columns, *rows]
+class Shown(NamedTuple):
+    """A table; the first column holds words, the others numbers."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def print_table(table: Shown) -> None:
+    """On standard output."""
+    lines = [table.columns, *table.rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    if title:
-        click.echo(title)
+    click.echo(table.title)
     for line in lines:
         cells = [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
         click.echo(" ".join([line[0].ljust(widths[0]), *cells]))
+
+
+def write_markdown(title: str, tables: Sequence[Shown], notes: Sequence[str], markdown_file: Path | None) -> None:
+    """The same tables as a page of the documentation, where it is wanted."""
+    if markdown_file is None:
+        return
+    lines = [f"# {title}", "", f"Made by `{this_command()}`.", "", *(f"* {note}" for note in notes)]
+    for table in tables:
+        head = f"| {' | '.join(table.columns)} |"
+        rows = [f"| {' | '.join(row)} |" for row in table.rows]
+        lines += ["", f"## {table.title}", "", head, "|---|" + "---:|" * (len(table.columns) - 1), *rows]
+    markdown_file.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def percent(share: float) -> str:
@@ -118,11 +140,11 @@ def percent(share: float) -> str:
     return f"{share:.{digits}%}"
 
 
-def print_provenance(provenance: Provenance) -> None:
-    """Where a corpus comes from, in a line."""
+def provenance_line(provenance: Provenance) -> str:
+    """Where a corpus comes from."""
     made = {"real": "found here", "generated": "GENERATED", "yours": "yours"}[provenance.kind]
     seed = f", seed {provenance.details['seed']}" if "seed" in provenance.details else ""
-    click.echo(f"{provenance.name} ({made}{seed}): {provenance.count:,} {provenance.text}")
+    return f"{provenance.name} ({made}{seed}): {provenance.count:,} {provenance.text}"
 
 
 def write_json(experiment: Experiment, json_file: Path | None) -> None:

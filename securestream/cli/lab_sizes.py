@@ -15,16 +15,19 @@ from .lab_screen import (
     CORPUS,
     CSV,
     JSON,
+    MARKDOWN,
     POLICY,
     PORT,
     SEED,
+    Shown,
     choose_corpora,
     percent,
-    print_provenance,
     print_table,
     progress,
+    provenance_line,
     this_command,
     write_json,
+    write_markdown,
 )
 
 if TYPE_CHECKING:
@@ -43,16 +46,16 @@ Examples:
 
 COLUMNS = ("policy", "more", "mean", "95 %", "sizes", "bits", "min", "alone", "set", "guess")
 LEGEND = """\
-more: bytes on the wire, all together; mean, 95 %: as a share of each object's own. sizes: different ones seen.
-bits: what a listener learns of which object it is, on average; min: what the best guesser gains.
-alone: objects that nothing looks like; set: how many look alike, for the median object; guess: right at the best."""
+more: bytes on the wire, all together. mean, 95 %: as a share of each object's own. sizes: different ones seen.
+bits: what a listener learns of which object it is, on average. min: what the best guesser gains, in bits.
+alone: objects that nothing looks like. set: how many look alike, for the median object. guess: right at the best."""
 NOTES = (
     "One message an object, all as likely, and a listener who knows all objects and the policy.",
     "Of keyed padding he has seen each object before, under the same key; else it is as random padding seen once.",
 )
 
 
-@click.command(epilog=_EXAMPLES, params=[CORPUS, CSV, CAPTURE, PORT, POLICY, SEED, JSON])
+@click.command(epilog=_EXAMPLES, params=[CORPUS, CSV, CAPTURE, PORT, POLICY, SEED, JSON, MARKDOWN])
 @click.option("--looks", is_flag=True, help="Also: the same object seen 1 to 256 times.")
 def sizes(
     corpora: tuple[str, ...],
@@ -63,6 +66,7 @@ def sizes(
     looks: bool,
     seed: int,
     json_file: Path | None,
+    markdown_file: Path | None,
 ) -> None:
     """Measures what each policy costs and hides: one message for each object of a corpus.
 
@@ -71,21 +75,26 @@ def sizes(
     chosen = choose_corpora(corpora, csv_file, capture_file, port, seed)
     names = policies or STANDARD
     rows = list(_measure(chosen, names, seed))
-    repeated = (
-        [row for corpus in chosen for name in names for row in repeated_looks(name, corpus, seed)] if looks else []
-    )
-    for corpus in chosen:
-        print_provenance(corpus.provenance)
-        print_table("", COLUMNS, [_cells(row) for row in rows if row.corpus == corpus.name])
-        if looks:
-            seen = [row for row in repeated if row.corpus == corpus.name]
-            counts = sorted({row.looks for row in seen})
-            cells = [[f"{row.leakage.bits_leaked:.2f}" for row in seen if row.policy == name] for name in names]
-            lines = [[name, *found] for name, found in zip(names, cells, strict=True)]
-            print_table("Bits, when the same object is seen so many times", ["policy", *map(str, counts)], lines)
+    again = [row for corpus in chosen for name in names for row in repeated_looks(name, corpus, seed)] if looks else []
+    tables = [table for corpus in chosen for table in _tables(corpus, rows, again)]
+    for table in tables:
+        print_table(table)
     click.echo(LEGEND)
+    notes = [*(provenance_line(corpus.provenance) for corpus in chosen), *LEGEND.splitlines(), *NOTES]
+    write_markdown("What padding costs and hides", tables, notes, markdown_file)
     provenances = tuple(corpus.provenance for corpus in chosen)
-    write_json(Experiment("sizes", this_command(), seed, provenances, (*rows, *repeated), NOTES), json_file)
+    write_json(Experiment("sizes", this_command(), seed, provenances, (*rows, *again), NOTES), json_file)
+
+
+def _tables(corpus: Corpus, rows: Sequence[SizesRow], again: Sequence[LooksRow]) -> Iterator[Shown]:
+    yield Shown(provenance_line(corpus.provenance), COLUMNS, [_cells(row) for row in rows if row.corpus == corpus.name])
+    bits: dict[str, list[str]] = {}
+    for row in again:
+        if row.corpus == corpus.name:
+            bits.setdefault(row.policy, [row.policy]).append(f"{row.leakage.bits_leaked:.2f}")
+    if bits:
+        columns = ["policy", *map(str, LOOKS)]
+        yield Shown(f"{corpus.name}: bits, when the same object is seen so many times", columns, list(bits.values()))
 
 
 def _measure(corpora: Sequence[Corpus], names: Sequence[str], seed: int) -> Iterator[SizesRow]:
@@ -97,13 +106,6 @@ def _measure(corpora: Sequence[Corpus], names: Sequence[str], seed: int) -> Iter
                 except ValueError as exc:
                     raise Failure(f"{name} on {corpus.name}: {exc}") from None
                 step(f"{corpus.name}: {name}")
-
-
-def _look_again(corpus: Corpus, names: Sequence[str], seed: int) -> list[LooksRow]:
-    found = {name: repeated_looks(name, corpus, seed) for name in names}
-    lines = [[name, *(f"{row.leakage.bits_leaked:.2f}" for row in rows)] for name, rows in found.items()]
-    print_table("Bits, when the same object is seen so many times", ["policy", *map(str, LOOKS)], lines)
-    return [row for rows in found.values() for row in rows]
 
 
 def _cells(row: SizesRow) -> list[str]:

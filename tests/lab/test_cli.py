@@ -140,3 +140,16 @@ def test_the_oracle_s_table_marks_chance(tmp_path: Path, capsys: pytest.CaptureF
     assert "chance is 6.2%" in capsys.readouterr().out
     (row,) = json.loads(json_file.read_text())["rows"]
     assert (row["policy"], row["attacker"], row["trials"], row["requests"]) == ("none", "single", 2, 16)
+
+
+def test_tables_can_be_had_for_a_documentation(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "t.md"
+    assert run(["lab", "sizes", "--corpus", "requests", "--policy", "padme", "--looks", "--markdown", str(page)]) == 0
+    lines = page.read_text().splitlines()
+    assert "* requests (GENERATED, seed 1): 2,000 answers of log-normal size, median 4,000 bytes" in lines
+    assert [line.count("|") for line in lines if line.startswith("|")] == [11, 11, 11, 11, 11, 11]
+    assert (
+        run(["lab", "oracle", "--policy", "none", "--attacker", "single", "--trials", "1", "--markdown", str(page)])
+        == 0
+    )
+    assert "| none, single |" in page.read_text()

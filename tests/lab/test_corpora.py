@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -53,6 +56,23 @@ def test_pages_of_pydoc_are_pages() -> None:
     assert list(pages) == sorted(pages)
     assert len(pages) == 3
     assert all(b"<html" in page for page in pages.values())
+
+
+def test_pages_of_pydoc_are_the_same_in_each_run_and_show_nothing_of_it() -> None:
+    program = "from securestream.lab.pydoc_pages import pydoc_pages as p; print(*p(60).values(), sep=chr(10))"
+    outputs = [
+        subprocess.run(
+            [sys.executable, "-c", f"{extra}; {program}", *extra],
+            check=True,
+            capture_output=True,
+            timeout=120,
+            env={**os.environ, "PYTHONHASHSEED": seed, "SECRET_OF_MINE": f"{seed} is secret"},
+        ).stdout
+        for seed, extra in (("1", "import json"), ("2", "import email.message, decimal"))
+    ]
+    assert len(outputs[0]) > 10**6
+    assert outputs[0] == outputs[1]
+    assert b"SECRET_OF_MINE" not in outputs[0]
 
 
 def test_a_machine_without_a_package_index_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
