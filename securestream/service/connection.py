@@ -33,7 +33,7 @@ class Connection(Generic[T_Stream]):
     __slots__ = ("_farewell", "_progress", "_quiet_since", "_records", "_scope", "_silent_since", "stream")
 
     def __init__(self, stream: SecureStream[T_Stream], lifetime: float) -> None:
-        self.stream = stream
+        self.stream: SecureStream[T_Stream] = stream
         self._scope = trio.CancelScope(relative_deadline=lifetime)
         self._farewell = StreamFailure(AlertCode.SHUTTING_DOWN, "this connection has lasted as long as one may")
         self._progress, self._records = (0, 0, 0), 0

@@ -19,7 +19,8 @@ from ..protocol.codes import FIRST_OF_APPLICATION, AlertCode, code_name
 from ..streams.instrument import Instrument
 
 try:
-    from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+    from prometheus_client import CONTENT_TYPE_LATEST as _CONTENT_TYPE
+    from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 except ImportError as exc:
     raise ImportError("metrics need prometheus-client: pip install 'securestream[metrics]'") from exc
 
@@ -162,7 +163,7 @@ async def _answer(stream: trio.SocketStream, registry: CollectorRegistry) -> Non
     if method != b"GET" or rest.partition(b" ")[0].partition(b"?")[0] != b"/metrics":
         await stream.send_all(_response("404 Not Found", "text/plain; charset=utf-8", b"GET /metrics\n"))
     else:
-        await stream.send_all(_response("200 OK", CONTENT_TYPE_LATEST, generate_latest(registry)))
+        await stream.send_all(_response("200 OK", _CONTENT_TYPE, generate_latest(registry)))
     await stream.send_eof()
     await stream.receive_some(1)  # until the client has closed: a reset could take the answer back
 

@@ -50,6 +50,8 @@ _MAX_REFUSALS = 256
 # Seconds that a client has to answer before it may lose its place to another. Much less, and a server with more to do
 # than it can would drop those whose turn is next.
 _LEAST_PATIENCE = 0.1
+# How many connections are looked at before others have their turn.
+_LOOKS_AT_ONCE = 1_000
 # Seconds between two looks at whether a connection has become idle, while the server drains.
 _DRAIN_LOOKS = 0.1
 
@@ -187,11 +189,12 @@ class _Connections(Generic[T_Stream]):
         async with trio.open_nursery() as senders:
             while True:
                 await trio.sleep(look_every(self.config))
-                now = trio.current_time()
-                for connection in self._live:
-                    connection.note_activity(now)
+                for number, connection in enumerate(tuple(self._live), 1):
+                    connection.note_activity(now := trio.current_time())
                     if connection.enforce(self.config, now):
                         senders.start_soon(connection.stream._send_cover)
+                    if number % _LOOKS_AT_ONCE == 0:
+                        await trio.lowlevel.checkpoint()
 
     async def keep_asking(self) -> None:
         """Ends connections that `authorize` doesn't want any more. For ever."""

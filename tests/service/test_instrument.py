@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import logging
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -371,3 +373,10 @@ async def test_a_reader_that_says_nothing_is_dropped(autojump_clock: MockClock) 
             async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
                 assert await stream.receive_some() == b""
             nursery.cancel_scope.cancel()
+
+
+def test_without_the_extra_it_is_said_which_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    monkeypatch.delitem(sys.modules, "securestream.service.metrics")
+    with pytest.raises(ImportError, match=r"pip install 'securestream\[metrics\]'"):
+        importlib.import_module("securestream.service.metrics")

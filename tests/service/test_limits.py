@@ -57,6 +57,20 @@ async def test_a_client_that_says_nothing_is_told_alert_16(autojump_clock: MockC
     assert 60 <= seconds <= 60 + 60 / 8
 
 
+async def test_many_idle_clients_end_one_by_one_and_others_have_their_turn(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("securestream.service.server._LOOKS_AT_ONCE", 3)  # the connections come and go meanwhile
+    client, server = matching_configs()
+    async with serving(shout, limited(server, idle_timeout=60)) as served, trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(end_of, await served.connect(client))
+        async with await served.connect(client) as stream:
+            for _ in range(4):
+                await trio.sleep(30)
+                assert await ask(stream) == b"HELLO"
+
+
 async def test_each_message_begins_the_idle_time_anew(autojump_clock: MockClock) -> None:
     client, server = matching_configs()
     async with serving(shout, limited(server, idle_timeout=60)) as served:
