@@ -86,7 +86,7 @@ async def run(
 
 
 def machine() -> dict[str, str]:
-    """Where the figures come from."""
+    """Where the figures come from, and what else the machine was doing: to be asked before anything is measured."""
     packages = ("securestream", "trio", "pynacl", "cryptography", "noiseprotocol")
     return {
         "processor": _processor(),
@@ -94,8 +94,14 @@ def machine() -> dict[str, str]:
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         **{package: _version(package) for package in packages},
+        "load average before": _load(),
         "libsodium alone": speeds(),
     }
+
+
+def _load() -> str:
+    """How many processes wanted to run during the last minute: figures of a busy machine are too low."""
+    return f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
 
 
 def _processor() -> str:

@@ -59,12 +59,13 @@ def bench(
     chosen = [ALL if mode == "all" else MODES[mode] for mode in modes or ["all"]]
     workloads = list(dict.fromkeys(name for names in chosen for name in names))
     contenders = list(only) or list(CONTENDERS)
+    where = machine()
     results = _measure(workloads, contenders, rounds, smallest=smallest)
     _show(results)
     if json_file is not None:
-        json_file.write_text(report.as_json(results, machine()), encoding="utf-8")
+        json_file.write_text(report.as_json(results, where), encoding="utf-8")
     if markdown_file is not None:
-        markdown_file.write_text(report.markdown(results, machine(), rounds), encoding="utf-8")
+        markdown_file.write_text(report.markdown(results, where, rounds), encoding="utf-8")
     if plot_file is not None:
         report.plot(results, plot_file)
 

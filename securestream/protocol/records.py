@@ -252,15 +252,17 @@ class RecordWriter:
         try:
             at, done = self._put_prefix(buffer), 0
             while done < len(plan):
-                self._require_open()  # a flush goes on batch by batch, and its direction may have ended meanwhile
+                if self.ended:  # a flush goes on batch by batch, and its direction may have ended meanwhile
+                    self._require_open()
                 if (until_update := self._until_update()) <= 0:
                     at = self._put(buffer, at, _KEY_UPDATE, _NOTHING, [(0, 0, update_padding)])
                     until_update = max(1, self._until_update())
-                begun, done = done, done + min(until_update, (buffer.size - self._lead - at) // MAX_RECORD)
+                room = (buffer.size - self._lead - at) // MAX_RECORD
+                begun, done = done, done + min(room, until_update)
                 at = self._put(buffer, at, _DATA, content, plan[begun:done])
                 yield buffer.view[:at]
                 at = 0
-            if at:
+            if at:  # a prefix, and no records
                 yield buffer.view[:at]
         except Exception:
             self.ended = True  # what was sealed before is lost, and nothing can follow a gap
@@ -547,7 +549,7 @@ class RecordReader:
             size, record_type = _PLAIN_HEADER.unpack_from(view, start)
             if tag == FORGED or not PLAIN_HEADER_SIZE <= size <= length - most_around:
                 self._refuse(length, tag, size)
-                break
+                return False
             self._at += length
             self.records += 1
             content = view[start + PLAIN_HEADER_SIZE : start + size]
@@ -555,9 +557,11 @@ class RecordReader:
                 self._take_control(record_type, tag, content.tobytes())
             elif content:
                 contents.append(content)
-        if (more := self._next_length()) == _WRONG:
+        else:
+            length = self._next_length()
+        if length == _WRONG:
             self._fail(f"a record of {_length_at(buffer.view, self._at)[0]} bytes")
-        return more > 0
+        return length > 0
 
     def _refuse(self, length: int, tag: int, size: int) -> None:
         if tag == FORGED:

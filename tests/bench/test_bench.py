@@ -38,7 +38,9 @@ def test_all_contenders_are_measured_and_shown(tmp_path: Path) -> None:
     files = {name: tmp_path / name for name in ("figures.json", "table.md", "chart.png")}
     options = ["--json", files["figures.json"], "--markdown", files["table.md"], "--plot", files["chart.png"]]
     shown = bench("roundtrip", *map(str, options)).stdout
-    assert [r["contender"] for r in json.loads(files["figures.json"].read_text())["results"]] == list(CONTENDERS)
+    figures = json.loads(files["figures.json"].read_text())
+    assert [result["contender"] for result in figures["results"]] == list(CONTENDERS)
+    assert "load average before" in figures["machine"]
     for contender in CONTENDERS.values():
         assert contender.title in shown
         assert contender.title in files["table.md"].read_text()
