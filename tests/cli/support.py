@@ -61,10 +61,13 @@ async def cli(*arguments: str | Path, stdin: bytes | int | IO[bytes] = b"", umas
 
 @contextlib.asynccontextmanager
 async def running(
-    *arguments: str | Path, stdin: int = subprocess.PIPE, stdout: int = subprocess.PIPE
+    *arguments: str | Path,
+    stdin: int = subprocess.PIPE,
+    stdout: int = subprocess.PIPE,
+    patience: float = PATIENCE,
 ) -> AsyncIterator[trio.Process]:
     """A command while it runs. It is killed at the end, whatever happens."""
-    async with process(command(*arguments), stdin=stdin, stdout=stdout) as started:
+    async with process(command(*arguments), stdin=stdin, stdout=stdout, patience=patience) as started:
         yield started
 
 
@@ -76,13 +79,14 @@ async def process(
     stdout: int = subprocess.PIPE,
     pass_fds: Sequence[int] = (),
     env: dict[str, str] = ENVIRONMENT,
+    patience: float = PATIENCE,
 ) -> AsyncIterator[trio.Process]:
     """Any program while it runs. It is killed at the end, whatever happens."""
     started = await trio.lowlevel.open_process(
         arguments, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, env=env, pass_fds=pass_fds
     )
     try:
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(patience):
             yield started
     finally:
         started.kill()
@@ -158,15 +162,20 @@ class Tunnel:
 
 @contextlib.asynccontextmanager
 async def tunnel(
-    keys: Keys, target: str, *, server: Sequence[str] = (), client: Sequence[str] = ()
+    keys: Keys,
+    target: str,
+    *,
+    server: Sequence[str] = (),
+    client: Sequence[str] = (),
+    patience: float = PATIENCE,
 ) -> AsyncIterator[Tunnel]:
     """A tunnel to `target` for the client of `keys`, with more options for either end."""
     who = ["--key", str(keys.server_file), "--allow", keys.client_public]
     served = ["tunnel", "server", *who, "--listen", "127.0.0.1:0", "--target", target, *server]
-    async with running(*served) as far:
+    async with running(*served, patience=patience) as far:
         string = keys.string(await port_of(far))
         local = ["tunnel", "client", "--listen", "127.0.0.1:0", "--connect", string, *client]
-        async with running(*local) as near:
+        async with running(*local, patience=patience) as near:
             yield Tunnel(far, near, await port_of(near))
 
 

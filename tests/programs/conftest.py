@@ -1,0 +1,7 @@
+"""Keys, as for the tests of the command."""
+
+from __future__ import annotations
+
+from ..cli.conftest import keys
+
+__all__ = ["keys"]
