@@ -49,7 +49,8 @@ class Serving(TypedDict):
     allow: tuple[PublicKey, ...]
     clients: str | None
     allow_anyone: bool
-    secret_file: str | None
+    secret_files: tuple[str, ...]
+    secret_optional: bool
     passphrase_file: str | None
     padding: PaddingPolicy
     max_connections: int
@@ -87,7 +88,15 @@ def serving_options(command: click.Command) -> click.Command:
         ),
         click.Option(["--clients"], metavar="FILE", help="A list of them. Who is taken out of it is cut off."),
         click.Option(["--allow-anyone"], is_flag=True, help="In place of both: whoever comes."),
-        click.Option(["--secret-file"], metavar="FILE", help="Clients have to know the shared secret in this file."),
+        click.Option(
+            ["--secret-file", "secret_files"],
+            metavar="FILE",
+            multiple=True,
+            help="Clients have to know the shared secret in this file. Repeatable: one of them.",
+        ),
+        click.Option(
+            ["--secret-optional"], is_flag=True, help="Take clients without it, too, until all of them have it."
+        ),
         click.Option(["--padding"], metavar="NAME", type=padding, default="none", help=PADDING_HELP),
         *_limit_options(),
         click.Option(
@@ -138,13 +147,13 @@ def _limit_options() -> list[click.Option]:
 def server_config(given: Serving) -> ServerConfig:
     """Raises `BadFile`, and `click.UsageError` unless it is said in one way who may connect."""
     authorize = _authorize(given)
-    secret_file, passphrase_file = given["secret_file"], given["passphrase_file"]
-    secrets = [load_secret(secret_file, passphrase_file)] if secret_file is not None else []
+    passphrase_file = given["passphrase_file"]
+    secrets = [load_secret(path, passphrase_file) for path in given["secret_files"]]
     return ServerConfig(
         key=load_key(given["key"], passphrase_file),
         authorize=authorize,
         secrets=secrets,
-        require_secret=bool(secrets),
+        require_secret=bool(secrets) and not given["secret_optional"],
         padding=given["padding"],
         limits=Limits(
             connections=given["max_connections"],

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 import pytest
+import trio
 from click.testing import CliRunner
 
 import securestream as ss
@@ -18,7 +19,7 @@ from securestream.cli.app import run
 from securestream.cli.common import Address, BadFile, address, complain, main_cause
 from securestream.cli.secrets import server_in
 
-from .support import Keys, cli
+from .support import ENVIRONMENT, Keys, cli
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,6 +99,29 @@ def test_the_exit_statuses_are_in_the_help(name: str) -> None:
     result = CliRunner().invoke(app.securestream, [*name.split(), "--help"])
     alert = ["3"] if name == "connect" else []
     assert re.findall(r"^    (\d[\d+N]*)  ", result.output, re.MULTILINE) == ["0", "1", "2", *alert, "128+N"]
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ("securestream tun", ["plain,tunnel"]),
+        ("securestream tunnel ", ["plain,client", "plain,server"]),
+        ("securestream tunnel server --pad", ["plain,--padding"]),
+    ],
+)
+async def test_a_shell_can_ask_how_a_word_goes_on(words: str, wanted: list[str]) -> None:
+    asked = {"_SECURESTREAM_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    script = "import sys; from securestream.cli import main; sys.argv = ['securestream']; main()"
+    done = await trio.run_process([sys.executable, "-c", script], capture_stdout=True, env={**ENVIRONMENT, **asked})
+    assert done.stdout.decode().splitlines() == wanted
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+async def test_there_is_completion_for_each_shell(shell: str) -> None:
+    asked = {"_SECURESTREAM_COMPLETE": f"{shell}_source"}
+    script = "import sys; from securestream.cli import main; sys.argv = ['securestream']; main()"
+    done = await trio.run_process([sys.executable, "-c", script], capture_stdout=True, env={**ENVIRONMENT, **asked})
+    assert b"_SECURESTREAM_COMPLETE" in done.stdout
 
 
 # --- mistakes ---------------------------------------------------------------------------------------
@@ -420,6 +444,7 @@ def test_no_command_takes_a_secret_as_an_argument(tmp_path: Path) -> None:
         "key": "FILE",
         "secret_file": "FILE",
         "secret_files": "FILE",
+        "secret_optional": None,  # a switch
         "passphrase": None,
         "passphrase_file": "FILE",
     }
