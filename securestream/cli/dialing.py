@@ -6,7 +6,7 @@ import os
 import socket
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import click
 import trio
@@ -18,21 +18,29 @@ from .common import Address, Failure, load, reason
 from .secrets import passphrase_for, server_in
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..protocol.padding import PaddingPolicy
     from ..service.address import Address as ServerAddress
     from ..streams.secure import SecureStream
 
     Stream = SecureStream[trio.SocketStream]
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 CONNECT_FILE_VARIABLE = "SECURESTREAM_CONNECT_FILE"
 
-connect_file_option = click.option(
-    "--connect-file",
-    metavar="FILE",
-    envvar=CONNECT_FILE_VARIABLE,
-    show_envvar=True,
-    help="A file with the connection string.",
-)
+
+def connect_file_option(function: Callable[P, R]) -> Callable[P, R]:
+    """`--connect-file FILE`, or the file that the environment names."""
+    return click.option(
+        "--connect-file",
+        metavar="FILE",
+        envvar=CONNECT_FILE_VARIABLE,
+        show_envvar=True,
+        help="A file with the connection string.",
+    )(function)
 
 
 def server_given(

@@ -61,14 +61,16 @@ class Serving(TypedDict):
     events: bool
 
 
-grace_option = click.option(
-    "--grace",
-    metavar="SECONDS",
-    type=click.FloatRange(min=0),
-    default=3,
-    show_default=True,
-    help="What connections at work get to finish it, at the end.",
-)
+def grace_option(command: click.Command) -> click.Command:
+    """Gives a command `--grace`."""
+    return click.option(
+        "--grace",
+        metavar="SECONDS",
+        type=click.FloatRange(min=0),
+        default=3,
+        show_default=True,
+        help="What connections at work get to finish it, at the end.",
+    )(command)
 
 
 def serving_options(command: click.Command) -> click.Command:

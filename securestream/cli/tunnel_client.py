@@ -42,6 +42,7 @@ Exit status:
 """
 
 
+@grace_option
 @click.command(epilog=_EXAMPLES)
 @click.option("--listen", "where", required=True, metavar="PLACE", type=place, help=PLACE_HELP)
 @click.option("--connect", "string", metavar="STRING", help="Where to: a connection string, as the guide has it.")
@@ -56,7 +57,6 @@ Exit status:
     show_default=True,
     help="Connections beyond are reset.",
 )
-@grace_option
 def client(
     where: Place,
     string: str | None,

@@ -125,6 +125,19 @@ async def test_a_secret_file_keeps_out_who_does_not_know_the_secret(tmp_path: Pa
     assert caught.value.alert.code == ss.AlertCode.BAD_SECRET
 
 
+async def test_several_secrets_are_taken_and_none_where_it_is_optional(tmp_path: Path, keys: Keys) -> None:
+    paths = [tmp_path / "old", tmp_path / "new"]
+    for path in paths:
+        path.touch(0o600)
+        path.write_text(ss.SharedSecret.generate().to_text())
+    options = ["--key", str(keys.server_file), "--allow-anyone", *(f"--secret-file={path}" for path in paths)]
+    async with running("echo", *options, "--secret-optional", "--listen", "127.0.0.1:0") as server:
+        where = (await read_line(server)).split()[2]
+        for secret in ([], *(["--secret-file", str(path)] for path in paths)):
+            known = await cli("connect", where, "--server-key", keys.server_public, *secret, stdin=b"hello")
+            assert (known.status, known.out) == (0, b"hello")
+
+
 @pytest.mark.usefixtures("usual_sigint")
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 async def test_a_signal_ends_it_and_open_connections_are_told(keys: Keys, number: signal.Signals, status: int) -> None:
