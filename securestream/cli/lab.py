@@ -15,7 +15,9 @@ _EXAMPLES = """\b
 Examples:
   securestream lab corpora
   securestream lab sizes --corpus debian-packages
+  securestream lab pages --policy none --policy padme
   securestream lab oracle --policy padme
+  securestream lab shaping
   securestream lab sweep --out results
   securestream lab report --out report.html
 """
@@ -25,7 +27,9 @@ class _Lab(LazyGroup):
     modules: ClassVar[Mapping[str, str]] = {
         "corpora": "lab_corpora",
         "sizes": "lab_sizes",
+        "pages": "lab_pages",
         "oracle": "lab_oracle",
+        "shaping": "lab_shaping",
         "sweep": "lab_sweep",
         "report": "lab_report",
     }

@@ -9,6 +9,10 @@
     wire.py         what a listener sees of the real stream: a recording transport, and the records of a flush
     leakage.py      the metrics: bits, anonymity sets, the best guess
     sizes.py        lab sizes: cost and leakage of a policy on a corpus
+    defences.py     what a stream does against a listener, by name: policies and constant rates
+    visits.py       visits to a web site over the real stream
+    pages.py        lab pages: which page was it?
+    rhythm.py       lab shaping: what the rhythm of records tells
     oracle.py       lab oracle: BREACH
     sweep.py        lab sweep: many of these on all cores, or on a cluster
     report.py       lab report: everything as one page; figures.py draws it, drawing.py for light and dark

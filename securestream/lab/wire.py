@@ -113,11 +113,14 @@ class RecordingStream(trio.abc.HalfCloseableStream):
     """Lies between a client's secure stream and its transport, and notes what passes.
 
     `records` are those behind the handshake, the server's verdict first. Give it the suite that the two
-    will agree on.
+    will agree on, and where the line is slow, how many bytes a second it takes.
     """
 
-    def __init__(self, transport: trio.abc.HalfCloseableStream, suite: Suite = SUITE) -> None:
+    def __init__(
+        self, transport: trio.abc.HalfCloseableStream, suite: Suite = SUITE, bandwidth: float | None = None
+    ) -> None:
         self.transport: trio.abc.HalfCloseableStream = transport
+        self._bandwidth = bandwidth
         self.records: list[Seen] = []
         prefix = opener(suite, bytes(32)).prefix_size
         self._lengths = {outgoing: RecordLengths(messages, prefix) for outgoing, messages in MESSAGES.items()}
@@ -132,6 +135,8 @@ class RecordingStream(trio.abc.HalfCloseableStream):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         self._note(bytes(data), outgoing=True)
+        if self._bandwidth is not None:
+            await trio.sleep(len(data) / self._bandwidth)
         await self.transport.send_all(data)
 
     async def wait_send_all_might_not_block(self) -> None:
@@ -164,11 +169,12 @@ async def recorded_pair(
     client_padding: PaddingPolicy | None = None,
     server_padding: PaddingPolicy | None = None,
     suite: Suite = SUITE,
+    bandwidth: float | None = None,
 ) -> AsyncIterator[RecordedPair]:
-    """A secure connection in memory, with a listener at the client's side. Both ends are closed forcefully at
-    the end."""
+    """A secure connection in memory, with a listener at the client's side. With a `bandwidth`, what the client sends
+    takes its time, so many bytes a second. Both ends are closed forcefully at the end."""
     near, far = trio.testing.memory_stream_pair()
-    wire = RecordingStream(near, suite)
+    wire = RecordingStream(near, suite, bandwidth)
     server_config = ServerConfig(
         key=PrivateKey.generate(), authorize=ANYONE, suites=(suite,), padding=server_padding or NoPadding()
     )

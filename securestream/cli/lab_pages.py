@@ -1,0 +1,103 @@
+"""`securestream lab pages`: can a listener tell which page was fetched?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ..lab.defences import defence
+from ..lab.pages import FOLDS, PagesRow, attack
+from ..lab.pydoc_pages import pydoc_pages
+from ..lab.results import Experiment, Provenance, digest_of
+from ..lab.visits import MEAN_DELAY, MOST_COOKIE, MOST_OWN_PART, visit_pages
+from .common import Failure
+from .lab_screen import JSON, SEED, percent, print_provenance, print_table, progress, this_command, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+_EXAMPLES = """\b
+Examples:
+  securestream lab pages
+  securestream lab pages --pages 100 --visits 30 --json pages.json
+  securestream lab pages --policy padme --policy rate:4096:10:50
+"""
+
+STANDARD = (
+    *("none", "full", "block:512", "block:4096", "power-of-two", "padme", "per-record:padme", "random:4096"),
+    *("keyed:4096", "rate:16384:10", "rate:16384:10:10", "rate:16384:10:50"),
+)
+COLUMNS = ("defence", "k-nn", "forest", "", "of 5", "", "bytes", "more", "s")
+LEGEND = """\
+k-nn, forest: how often each attacker names the page from one visit; of 5: the forest from five visits to one page.
+Each forest with its 95 % interval, pages resampled; = where guessing does as well. bytes, s: a visit's, on average;
+more: than with the first defence."""
+NOTES = (
+    "Closed world: the attacker knows all pages and that it is one of them. Real ones know less.",
+    f"Generated, at each visit: a cookie of 0 to {MOST_COOKIE} bytes and 0 to {MOST_OWN_PART} bytes of the page.",
+    f"Generated, too: delays of the server's, {MEAN_DELAY} s on average. There is no network, and no noise of one.",
+    "Keyed padding gives each content a length of its own, here for its head alone, and he has learned them all.",
+    "A constant rate without bursts shows how long a connection lasts; here one lasts as long as its page.",
+)
+
+
+def _defence_name(text: str) -> str:
+    try:
+        defence(text, 0)
+    except ValueError as exc:
+        raise click.BadParameter(str(exc)) from None
+    return text
+
+
+@click.command(epilog=_EXAMPLES, params=[SEED, JSON])
+@click.option(
+    "--policy",
+    "names",
+    metavar="NAME",
+    multiple=True,
+    type=_defence_name,
+    help="As padme, block:512, rate:BYTES:MILLISECONDS[:BURST]. May be given again. Default: all kinds.",
+)
+@click.option("--pages", "count", type=click.IntRange(2), default=60, show_default=True, help="Of pydoc's, so many.")
+@click.option("--visits", type=click.IntRange(FOLDS), default=20, show_default=True, help="To each page, so many.")
+def pages(names: tuple[str, ...], count: int, visits: int, seed: int, json_file: Path | None) -> None:
+    """Attacks real transfers: which of pydoc's pages was fetched?
+
+    Each visit is a connection through the real stream; the attacker sees its records: sizes, directions, times.
+    """
+    site = pydoc_pages(count)
+    text = "HTML pages of the standard library, made by pydoc, fetched through the real stream"
+    sizes = [len(page) for page in site.values()]
+    provenance = Provenance("pydoc-pages", "real", text, len(site), digest_of(sizes), {"seed of visits": str(seed)})
+    chosen = tuple(dict.fromkeys(names or STANDARD))
+    rows: list[PagesRow] = []
+    with progress(len(chosen) * len(site) * visits) as step:
+        for name in chosen:
+            rows += _rows(name, site, visits, seed, step)
+    print_provenance(provenance)
+    click.echo(f"{visits} visits to each; by chance: {percent(1 / len(site))}")
+    print_table("", COLUMNS, [_cells([row for row in rows if row.defence == name], rows[0]) for name in chosen])
+    click.echo(LEGEND)
+    write_json(Experiment("pages", this_command(), seed, (provenance,), tuple(rows), NOTES), json_file)
+
+
+def _rows(name: str, site: dict[str, bytes], visits: int, seed: int, step: Callable[[str], None]) -> list[PagesRow]:
+    try:
+        return attack(name, visit_pages(site, visits, defence(name, seed), seed, lambda: step(name)), seed)
+    except ValueError as exc:
+        raise Failure(f"{name}: {exc}") from None
+
+
+def _cells(rows: list[PagesRow], first: PagesRow) -> list[str]:
+    nearest, _, *forests = rows
+    told = [_told(nearest)]
+    for row in forests:
+        told += [_told(row), f"{percent(row.low)}-{percent(row.high)}"]
+    more = nearest.wire_bytes / first.wire_bytes - 1
+    return [nearest.defence, *told, f"{nearest.wire_bytes:,.0f}", percent(more), f"{nearest.seconds:.2f}"]
+
+
+def _told(row: PagesRow) -> str:
+    return ("= " if row.is_chance else "") + percent(row.accuracy)

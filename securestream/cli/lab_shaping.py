@@ -1,0 +1,82 @@
+"""`securestream lab shaping`: what the rhythm of records tells, and what hiding it costs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ..lab.results import Experiment, Provenance, digest_of
+from ..lab.rhythm import BANDWIDTH, BLOCK, BURST, INTERVAL, RECORD, SECONDS, SHAPES, SHOWN, ShapingRow, bouts, shape
+from .lab_screen import JSON, SEED, percent, print_provenance, print_table, progress, this_command, write_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_EXAMPLES = """\b
+Examples:
+  securestream lab shaping
+  securestream lab shaping --seconds 600 --seed 7 --json shaping.json
+"""
+
+COLUMNS = ("shape", "tells", "r(1)", "records", "bytes", "content", "wait", "most", "bulk")
+LEGEND = """\
+tells: how well a second's bytes tell whether the program sends (50%: not at all). r(1): autocorrelation of the
+gaps between records; = where they are all alike. bytes: on the wire; content: its share of them. wait, most: from the
+call until the peer has the message, milliseconds, on average and at most. bulk: bytes a second of a long transfer."""
+NOTES = (
+    f"A line of {BANDWIDTH:,.0f} bytes a second, without noise; messages padded to multiples of {BLOCK} bytes.",
+    f"Cover: gaps of 0.5 s. Rate: {RECORD:,} bytes {1 / INTERVAL:g} times a second, in bursts of {BURST}.",
+    "How well a listener can do who looks at more than the bytes of each second isn't said by this.",
+)
+
+
+@click.command(epilog=_EXAMPLES, params=[SEED, JSON])
+@click.option("--seconds", type=click.IntRange(10, 36_000), default=SECONDS, show_default=True, help="Of virtual time.")
+def shaping(seconds: int, seed: int, json_file: Path | None) -> None:
+    """Shows the wire with shaping off and on, and measures what it hides and costs.
+
+    A program that talks in bouts sends through the real stream: with nothing, with cover traffic, and at a
+    constant rate.
+    """
+    messages = bouts(seed, seconds)
+    text = f"messages of a program that talks in bouts, within {seconds} s"
+    digest = digest_of([message.size for message in messages])
+    provenance = Provenance("bouts", "generated", text, len(messages), digest, {"seed": str(seed)})
+    rows = []
+    with progress(len(SHAPES)) as step:
+        for name in SHAPES:
+            rows.append(shape(name, seed, seconds))
+            step(name)
+    print_provenance(provenance)
+    print_table("", COLUMNS, [_cells(row) for row in rows])
+    click.echo(LEGEND)
+    _draw(rows)
+    write_json(Experiment("shaping", this_command(), seed, (provenance,), tuple(rows), NOTES), json_file)
+
+
+def _cells(row: ShapingRow) -> list[str]:
+    return [
+        row.shape,
+        percent(row.tells),
+        "=" if row.autocorrelation is None else f"{row.autocorrelation[0]:.2f}",
+        f"{row.records:,}",
+        f"{row.wire_bytes:,}",
+        percent(row.content_bytes / row.wire_bytes) if row.wire_bytes else "-",
+        f"{row.latency_mean * 1_000:,.0f}",
+        f"{row.latency_max * 1_000:,.0f}",
+        f"{row.bulk_rate:,.0f}",
+    ]
+
+
+def _draw(rows: list[ShapingRow]) -> None:
+    """The first seconds on the wire: each shape a line, each column the bytes of half a second."""
+    columns = {row.shape: [0] * (2 * int(SHOWN)) for row in rows}
+    for row in rows:
+        for time, size in row.timeline:
+            columns[row.shape][int(2 * time)] += size
+    most = max(map(max, columns.values())) or 1
+    width = max(map(len, columns))
+    for name, sizes in columns.items():
+        click.echo(f"{name.ljust(width)} |{''.join(' .:*#'[-(-4 * size // most)] for size in sizes)}|")
+    click.echo(f"{' ' * width}  The first {SHOWN:g} s, a column each half second: the more bytes, the darker.")
