@@ -12,7 +12,19 @@ from ..lab.pydoc_pages import pydoc_pages
 from ..lab.results import Experiment, Provenance, digest_of
 from ..lab.visits import MEAN_DELAY, MOST_COOKIE, MOST_OWN_PART, visit_pages
 from .common import Failure
-from .lab_screen import JSON, SEED, percent, print_provenance, print_table, progress, this_command, write_json
+from .lab_screen import (
+    JSON,
+    MARKDOWN,
+    SEED,
+    Shown,
+    percent,
+    print_table,
+    progress,
+    provenance_line,
+    this_command,
+    write_json,
+    write_markdown,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,11 +41,11 @@ STANDARD = (
     *("none", "full", "block:512", "block:4096", "power-of-two", "padme", "per-record:padme", "random:4096"),
     *("keyed:4096", "rate:16384:10", "rate:16384:10:10", "rate:16384:10:50"),
 )
-COLUMNS = ("defence", "k-nn", "forest", "", "of 5", "", "bytes", "more", "s")
+COLUMNS = ("defence", "k-nn", "forest", "95 %", "of 5", "95 %", "bytes", "more", "s")
 LEGEND = """\
-k-nn, forest: how often each attacker names the page from one visit; of 5: the forest from five visits to one page.
-Each forest with its 95 % interval, pages resampled; = where guessing does as well. bytes, s: a visit's, on average;
-more: than with the first defence."""
+k-nn, forest: how often each attacker names the page from one visit. of 5: the forest, from five visits to one page.
+95 %: the interval of what stands before it, pages resampled. =: guessing would do as well.
+bytes, s: a visit's, on average. more: than with the first defence."""
 NOTES = (
     "Closed world: the attacker knows all pages and that it is one of them. Real ones know less.",
     f"Generated, at each visit: a cookie of 0 to {MOST_COOKIE} bytes and 0 to {MOST_OWN_PART} bytes of the page.",
@@ -51,7 +63,7 @@ def _defence_name(text: str) -> str:
     return text
 
 
-@click.command(epilog=_EXAMPLES, params=[SEED, JSON])
+@click.command(epilog=_EXAMPLES, params=[SEED, JSON, MARKDOWN])
 @click.option(
     "--policy",
     "names",
@@ -62,13 +74,15 @@ def _defence_name(text: str) -> str:
 )
 @click.option("--pages", "count", type=click.IntRange(2), default=60, show_default=True, help="Of pydoc's, so many.")
 @click.option("--visits", type=click.IntRange(FOLDS), default=20, show_default=True, help="To each page, so many.")
-def pages(names: tuple[str, ...], count: int, visits: int, seed: int, json_file: Path | None) -> None:
+def pages(
+    names: tuple[str, ...], count: int, visits: int, seed: int, json_file: Path | None, markdown_file: Path | None
+) -> None:
     """Attacks real transfers: which of pydoc's pages was fetched?
 
     Each visit is a connection through the real stream; the attacker sees its records: sizes, directions, times.
     """
     site = pydoc_pages(count)
-    text = "HTML pages of the standard library, made by pydoc, fetched through the real stream"
+    text = "HTML pages by pydoc, over the real stream"
     sizes = [len(page) for page in site.values()]
     provenance = Provenance("pydoc-pages", "real", text, len(site), digest_of(sizes), {"seed of visits": str(seed)})
     chosen = tuple(dict.fromkeys(names or STANDARD))
@@ -76,11 +90,13 @@ def pages(names: tuple[str, ...], count: int, visits: int, seed: int, json_file:
     with progress(len(chosen) * len(site) * visits) as step:
         for name in chosen:
             rows += _rows(name, site, visits, seed, step)
-    print_provenance(provenance)
-    click.echo(f"{visits} visits to each; by chance: {percent(1 / len(site))}")
-    print_table("", COLUMNS, [_cells([row for row in rows if row.defence == name], rows[0]) for name in chosen])
+    title = f"{provenance_line(provenance)}; {visits} visits to each; by chance: {percent(1 / len(site))}"
+    cells = [_cells([row for row in rows if row.defence == name], rows[0]) for name in chosen]
+    table = Shown(title, COLUMNS, cells)
+    print_table(table)
     click.echo(LEGEND)
     write_json(Experiment("pages", this_command(), seed, (provenance,), tuple(rows), NOTES), json_file)
+    write_markdown("Which page was it?", [table], [*LEGEND.splitlines(), *NOTES], markdown_file)
 
 
 def _rows(name: str, site: dict[str, bytes], visits: int, seed: int, step: Callable[[str], None]) -> list[PagesRow]:

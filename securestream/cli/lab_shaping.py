@@ -8,7 +8,19 @@ import click
 
 from ..lab.results import Experiment, Provenance, digest_of
 from ..lab.rhythm import BANDWIDTH, BLOCK, BURST, INTERVAL, RECORD, SECONDS, SHAPES, SHOWN, ShapingRow, bouts, shape
-from .lab_screen import JSON, SEED, percent, print_provenance, print_table, progress, this_command, write_json
+from .lab_screen import (
+    JSON,
+    MARKDOWN,
+    SEED,
+    Shown,
+    percent,
+    print_table,
+    progress,
+    provenance_line,
+    this_command,
+    write_json,
+    write_markdown,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,9 +33,10 @@ Examples:
 
 COLUMNS = ("shape", "tells", "r(1)", "records", "bytes", "content", "wait", "most", "bulk")
 LEGEND = """\
-tells: how well a second's bytes tell whether the program sends (50%: not at all). r(1): autocorrelation of the
-gaps between records; = where they are all alike. bytes: on the wire; content: its share of them. wait, most: from the
-call until the peer has the message, milliseconds, on average and at most. bulk: bytes a second of a long transfer."""
+tells: how well a second's bytes tell whether the program sends; 50%: not at all.
+r(1): autocorrelation of the gaps between records; = where they are all alike. bytes: on the wire; content: in them.
+wait, most: milliseconds from the call until the peer has the message, on average and at most.
+bulk: bytes a second of a long transfer."""
 NOTES = (
     f"A line of {BANDWIDTH:,.0f} bytes a second, without noise; messages padded to multiples of {BLOCK} bytes.",
     f"Cover: gaps of 0.5 s. Rate: {RECORD:,} bytes {1 / INTERVAL:g} times a second, in bursts of {BURST}.",
@@ -31,9 +44,9 @@ NOTES = (
 )
 
 
-@click.command(epilog=_EXAMPLES, params=[SEED, JSON])
+@click.command(epilog=_EXAMPLES, params=[SEED, JSON, MARKDOWN])
 @click.option("--seconds", type=click.IntRange(10, 36_000), default=SECONDS, show_default=True, help="Of virtual time.")
-def shaping(seconds: int, seed: int, json_file: Path | None) -> None:
+def shaping(seconds: int, seed: int, json_file: Path | None, markdown_file: Path | None) -> None:
     """Shows the wire with shaping off and on, and measures what it hides and costs.
 
     A program that talks in bouts sends through the real stream: with nothing, with cover traffic, and at a
@@ -48,11 +61,12 @@ def shaping(seconds: int, seed: int, json_file: Path | None) -> None:
         for name in SHAPES:
             rows.append(shape(name, seed, seconds))
             step(name)
-    print_provenance(provenance)
-    print_table("", COLUMNS, [_cells(row) for row in rows])
+    table = Shown(provenance_line(provenance), COLUMNS, [_cells(row) for row in rows])
+    print_table(table)
     click.echo(LEGEND)
     _draw(rows)
     write_json(Experiment("shaping", this_command(), seed, (provenance,), tuple(rows), NOTES), json_file)
+    write_markdown("What rhythm tells", [table], [*LEGEND.splitlines(), *NOTES], markdown_file)
 
 
 def _cells(row: ShapingRow) -> list[str]:

@@ -44,7 +44,11 @@ LOOKS = (1, 5)  # visits to one page that the attacker sees
 @dataclass(frozen=True)
 class PagesRow:
     """One attacker, who sees `looks` visits to one page, against one defence: how often he is right, with a 95 %
-    interval, and how often he would be by chance. And what the defence costs: bytes and seconds a visit, on average."""
+    interval, and how often he would be by chance. And what the defence costs: bytes and seconds a visit, on average.
+
+    `guesses[i][j]` is how often he took page i for page j, in the order of their names; kept of the forest that sees
+    one visit.
+    """
 
     defence: str
     attacker: str
@@ -57,6 +61,7 @@ class PagesRow:
     chance: float
     wire_bytes: float
     seconds: float
+    guesses: tuple[tuple[int, ...], ...] | None = None
 
     @property
     def is_chance(self) -> bool:
@@ -81,28 +86,29 @@ def attack(name: str, visits: Sequence[Visit], seed: int) -> list[PagesRow]:
         raise ValueError(f"an attack needs two pages and {FOLDS} visits to each, at least")
     features = np.asarray([features_of(visit.records) for visit in visits])
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
-    wire_bytes = float(np.mean([visit.wire_bytes for visit in visits]))
-    seconds = float(np.mean([visit.seconds for visit in visits]))
+    cost = float(np.mean([visit.wire_bytes for visit in visits])), float(np.mean([visit.seconds for visit in visits]))
     rows = []
     for attacker, estimator in attackers(seed).items():
         beliefs = cross_val_predict(estimator, features, labels, cv=folds, method="predict_proba")
         for looks in LOOKS:
-            right = [_right(beliefs[labels == page], number, looks) for number, page in enumerate(pages)]
-            low, high = interval(np.asarray(right), generator(seed, "resample", name, attacker, str(looks)))
-            accuracy, chance = float(np.mean(right)), 1 / len(pages)
-            rows.append(
-                PagesRow(
-                    name, attacker, looks, len(pages), len(visits), accuracy, low, high, chance, wire_bytes, seconds
-                )
-            )
+            guesses = [_guesses(beliefs[labels == page], looks) for page in pages]
+            by_page = np.asarray([counts[number] / counts.sum() for number, counts in enumerate(guesses)])
+            low, high = interval(by_page, generator(seed, "resample", name, attacker, str(looks)))
+            kept = _as_tuples(guesses) if (attacker, looks) == ("forest", 1) else None
+            numbers = (len(pages), len(visits), float(by_page.mean()), low, high, 1 / len(pages))
+            rows.append(PagesRow(name, attacker, looks, *numbers, *cost, kept))
     return rows
 
 
-def _right(beliefs: NDArray[np.float64], page: int, looks: int) -> float:
-    """How often so many visits to a page, taken together, are taken for what they are."""
+def _guesses(beliefs: NDArray[np.float64], looks: int) -> NDArray[np.int64]:
+    """For which pages visits to one are taken, so many of them together."""
     groups = len(beliefs) // looks
     together = np.log(beliefs[: groups * looks] + 1e-3).reshape(groups, looks, -1).sum(axis=1)
-    return float((together.argmax(axis=1) == page).mean())
+    return np.bincount(together.argmax(axis=1), minlength=beliefs.shape[1])
+
+
+def _as_tuples(guesses: Sequence[NDArray[np.int64]]) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(int(count) for count in counts) for counts in guesses)
 
 
 def interval(by_page: NDArray[np.float64], rng: np.random.Generator) -> tuple[float, float]:

@@ -70,6 +70,9 @@ def test_without_padding_pages_are_told_by_their_sizes() -> None:
     assert forest.accuracy > 0.9
     assert forest.low > forest.chance
     assert not forest.is_chance
+    assert forest.guesses is not None
+    assert [sum(counts) for counts in forest.guesses] == [5] * 4
+    assert sum(counts[number] for number, counts in enumerate(forest.guesses)) == round(20 * forest.accuracy)
 
 
 def test_what_looks_alike_is_told_by_chance_only() -> None:
