@@ -35,6 +35,7 @@ NOTE = (
     "The answers are generated: a page with a secret of 32 hexadecimal digits and the attacker's text, compressed by "
     "zlib, sent through the real stream."
 )
+PRICELESS = "Without a price: no better than chance, as far as so many trials show."
 
 
 @click.command(epilog=_EXAMPLES, params=[POLICY, SEED, JSON, MARKDOWN])
@@ -65,7 +66,8 @@ def oracle(
     table = Shown(f"Symbols guessed right, of {trials}; chance is {percent(CHANCE)}", COLUMNS, list(map(_cells, rows)))
     print_table(table)
     click.echo(NOTE)
-    write_markdown("A compressed secret, by padding policy", [table], [NOTE], markdown_file)
+    click.echo(PRICELESS)
+    write_markdown("A compressed secret, by padding policy", [table], [NOTE, PRICELESS], markdown_file)
     write_json(Experiment("oracle", this_command(), seed, (), tuple(rows), (NOTE,)), json_file)
 
 

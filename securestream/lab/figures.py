@@ -57,9 +57,7 @@ def pareto(corpus: Corpus, rows: Sequence[SizesRow]) -> ReportFigure:
             )
         plot.axis.set_xscale("log")
         plot.axis.set_xlabel("mean overhead of an object (0.01% stands for none)")
-        plot.axis.xaxis.set_major_formatter(
-            lambda value, _: f"{value:.6g}" if value >= 10 else f"{value:.2%}".replace(".00", "")
-        )
+        plot.axis.xaxis.set_major_formatter(FuncFormatter(_as_percent))
         plot.axis.set_ylabel(f"bits leaked, of {np.log2(len(corpus.sizes)):.1f}")
         plot.axis.set_ylim(bottom=0)
         plot.legend_below()
@@ -67,8 +65,8 @@ def pareto(corpus: Corpus, rows: Sequence[SizesRow]) -> ReportFigure:
         "Overhead against leakage",
         plot.svg,
         f"Each policy on the {len(corpus.sizes):,} sizes of {corpus.name}. Down and to the left is better. Keyed "
-        "padding is shown against a listener who has seen each object before, under the same key: it hides nothing "
-        "from him.",
+        "padding is shown against a listener who has seen each object before, under the same key: it hides "
+        "next to nothing from him.",
         _SIZES_LIMITS,
     )
 
@@ -242,6 +240,7 @@ def cost(corpus: Corpus, rows: Sequence[SizesRow]) -> ReportFigure:
         plot.axis.xaxis.set_major_formatter(FuncFormatter(_as_percent))
         plot.axis.set_yticks(places, names)
         plot.axis.set_xlabel("bytes more on the wire (0.01% stands for none)")
+        plot.axis.set_ylabel("policy")
         plot.legend_below()
     return ReportFigure(
         "What it costs",

@@ -212,7 +212,8 @@ class OracleRow:
     """One attacker against one policy: `trials` symbols, each of a secret of its own, some of which is known already.
 
     `low` and `high` bound the chance of guessing right, with a confidence of 95 % (Wilson). `requests_per_byte` is what
-    a byte of the secret costs, two symbols: all requests by all right guesses; None where no guess was right.
+    a byte of the secret costs, two symbols: all requests by all right guesses; None where the attacker is no better
+    than chance, as far as the trials show.
     """
 
     policy: str
@@ -243,7 +244,7 @@ def attack(policy: str, attacker: str, trials: int, seed: int) -> OracleRow:
         low=low,
         high=high,
         chance=CHANCE,
-        requests_per_byte=2 * requests / correct if correct else None,
+        requests_per_byte=2 * requests / correct if low > CHANCE else None,
     )
 
 
