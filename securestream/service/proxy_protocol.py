@@ -84,15 +84,16 @@ async def receive_proxy_header(stream: trio.abc.ReceiveStream) -> ProxyHeader:
         return decode_proxy_header_untrusted(await _receive_exactly(stream, head, header_size_untrusted(head)))
     except RemoteProtocolError as exc:
         raise handshake_error(exc) from exc
-    except trio.BrokenResourceError as exc:
-        raise HandshakeTruncated("the connection broke in the PROXY header") from exc
 
 
 async def _receive_exactly(stream: trio.abc.ReceiveStream, data: bytes, size: int) -> bytes:
     while len(data) < size:
-        received = await stream.receive_some(size - len(data))
+        try:
+            received = await stream.receive_some(size - len(data))
+        except trio.BrokenResourceError as exc:
+            raise HandshakeTruncated("the connection broke in the PROXY header") from exc
         if not received:
-            raise HandshakeTruncated("the connection was closed in the PROXY header")
+            raise HandshakeTruncated("the connection was closed in the PROXY header", in_silence=not data)
         data += received
         _check_signature(data[: len(_SIGNATURE)])
     return data

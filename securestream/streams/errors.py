@@ -83,9 +83,13 @@ class HandshakeTimeout(HandshakeError):
 
 
 class HandshakeTruncated(HandshakeError, TruncatedStream):
-    """The connection ended in the middle of the handshake."""
+    """The connection ended in the middle of the handshake. `in_silence`: and before anything had come."""
 
     code = "handshake_truncated"
+
+    def __init__(self, message: str = "the connection ended in the handshake", *, in_silence: bool = False) -> None:
+        super().__init__(message)
+        self.in_silence = in_silence
 
 
 class ServerKeyMismatch(HandshakeError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import NoReturn, TypeVar
 
 import trio
 
@@ -17,10 +17,10 @@ from ..protocol.credentials import CredentialsRefused
 from ..protocol.errors import RemoteProtocolError
 from ..protocol.handshake import ClientHandshake, ServerHandshake
 from ..protocol.keys import PublicKey
-from ..protocol.messages import FrameReader, Kind, decode_alert_body_untrusted, encode_alert_frame
+from ..protocol.messages import Kind, decode_alert_body_untrusted
 from ..protocol.records import RecordReader, RecordWriter
 from ..protocol.suites import RecordType, Suite
-from .channel import Channel, address_of, channel_over
+from .channel import address_of, channel_over
 from .config import ClientConfig, Peer, ServerConfig, check_credentials
 from .errors import (
     AccessDenied,
@@ -30,23 +30,18 @@ from .errors import (
     HandshakeError,
     HandshakeRefused,
     HandshakeTimeout,
-    HandshakeTruncated,
     SecretsFailed,
     ServerBusy,
     ServerKeyMismatch,
     handshake_error,
 )
+from .frames import Frames
 from .keylog import key_log
+from .place import Place, Refused
 from .sealing import seal_at_any_rate
-from .secure import LINGER_BYTES, Parts, SecureStream
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+from .secure import Parts, SecureStream
 
 T_Stream = TypeVar("T_Stream", bound=trio.abc.Stream)
-
-# What a handshake asks the transport for at once. What comes beyond the frame is kept for the records.
-_RECEIVE_SIZE = 16_384
 
 
 async def wrap_client(transport: T_Stream, config: ClientConfig) -> SecureStream[T_Stream]:
@@ -82,45 +77,6 @@ async def wrap_server(transport: T_Stream, config: ServerConfig) -> SecureStream
     return await shake_hands(transport, config, Place(transport, config.handshake_timeout))
 
 
-class Place:
-    """A client's place among the handshakes that are under way, as the server's limits count them.
-
-    `address`   where the client is, as text
-    `since`     when it came, on Trio's clock
-    `waits`     whether the server waits for the client, and not the client for `authorize`
-    """
-
-    __slots__ = ("_scope", "_taken_away", "_timeout", "address", "since", "waits")
-
-    def __init__(self, transport: trio.abc.Stream, timeout: float) -> None:
-        self.address: str = address_of(transport)
-        self.since: float = trio.current_time()
-        self.waits: bool = True
-        self._taken_away = False
-        self._timeout = timeout
-        self._scope = trio.CancelScope(relative_deadline=timeout)
-
-    def take_away(self) -> None:
-        """Another client needs it: this one is told "busy" and let go."""
-        self._taken_away = True
-        self._scope.cancel()
-
-    @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """While its handshake runs. Raises `_Refused` where it is taken away or held too long."""
-        with self._scope:
-            yield
-            return
-        if self._taken_away:
-            raise _Refused(
-                Alert(AlertCode.BUSY), ServerBusy("too slow: its place was needed for another client"), linger=False
-            )
-        raise _Refused(
-            Alert(AlertCode.HANDSHAKE_TIMEOUT),
-            HandshakeTimeout(f"the client took more than {self._timeout:g} s for the handshake"),
-        )
-
-
 async def shake_hands(transport: T_Stream, config: ServerConfig, place: Place) -> SecureStream[T_Stream]:
     """`wrap_server`, for a server that may take the place away: raises `ServerBusy` then."""
     shaking = _shake_hands(transport, config, place)
@@ -139,51 +95,7 @@ async def _shake_hands(transport: T_Stream, config: ServerConfig, place: Place) 
         raise
 
 
-# --- frames over a channel --------------------------------------------------------------------------
-
-
-class _Frames:
-    """Whole frames, in and out."""
-
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
-        self._reader = FrameReader()
-        self.is_cut = False  # sending one was cancelled, perhaps in its middle
-
-    async def send(self, frame: bytes) -> None:
-        """A failed send is no news yet: what the peer has said may still be there to read."""
-        try:
-            await self._channel.put(frame)
-        except trio.BrokenResourceError:
-            await trio.lowlevel.checkpoint()
-        except trio.Cancelled:
-            self.is_cut = True
-            raise
-
-    async def receive(self, expected: Collection[Kind]) -> tuple[Kind, bytes]:
-        while (frame := self._reader.next_frame(expected)) is None:
-            self._reader.feed(await self._receive_some())
-        return frame
-
-    async def _receive_some(self) -> bytes | bytearray:
-        try:
-            data = await self._channel.receive(_RECEIVE_SIZE)
-        except trio.BrokenResourceError as exc:
-            raise HandshakeTruncated("the connection broke in the middle of the handshake") from exc
-        if not data:
-            raise HandshakeTruncated("the connection was closed in the middle of the handshake")
-        return data
-
-    def take_rest(self) -> bytes:
-        return self._reader.take_rest()
-
-
-async def discard_input(channel: Channel) -> None:
-    """Until the transport's end, or 1 MiB. Closing a TCP connection with unread input makes the kernel send a
-    reset, which takes back what the peer has not read yet."""
-    left = LINGER_BYTES
-    while left > 0 and (data := await channel.receive(_RECEIVE_SIZE)):
-        left -= len(data)
+# --- both sides -----------------------------------------------------------------------------------
 
 
 def _open_records(handshake: ClientHandshake | ServerHandshake, rest: bytes) -> tuple[RecordWriter, RecordReader]:
@@ -203,7 +115,7 @@ def _open_records(handshake: ClientHandshake | ServerHandshake, rest: bytes) -> 
 async def _client_handshake(transport: T_Stream, config: ClientConfig) -> SecureStream[T_Stream]:
     config._check_transport(transport)
     channel = channel_over(transport)
-    frames = _Frames(channel)
+    frames = Frames(channel)
     handshake = config._new_handshake()
     await frames.send(handshake.hello())
     server_key = await _receive_challenge(frames, handshake)
@@ -228,7 +140,7 @@ async def _client_handshake(transport: T_Stream, config: ClientConfig) -> Secure
     return stream
 
 
-async def _receive_challenge(frames: _Frames, handshake: ClientHandshake) -> PublicKey:
+async def _receive_challenge(frames: Frames, handshake: ClientHandshake) -> PublicKey:
     try:
         kind, body = await frames.receive({Kind.CHALLENGE, Kind.ALERT})
         if kind is Kind.ALERT:
@@ -281,16 +193,6 @@ async def _credentials(config: ClientConfig | ServerConfig, statement: bytes) ->
 # --- the server -------------------------------------------------------------------------------------
 
 
-class _Refused(Exception):
-    """The client is to be told `alert`, and the caller of `wrap_server` to get `error`."""
-
-    def __init__(self, alert: Alert, error: HandshakeError, *, linger: bool = True) -> None:
-        super().__init__(str(error))
-        self.alert = alert
-        self.error = error
-        self.linger = linger
-
-
 class _ServerSide:
     """One server's handshake: its steps, and what the client is told when one fails."""
 
@@ -298,7 +200,7 @@ class _ServerSide:
         self._place = place
         self._config = config
         self.channel = channel_over(transport)
-        self._frames = _Frames(self.channel)
+        self._frames = Frames(self.channel)
         self.handshake: ServerHandshake  # from the hello on
         self._records: tuple[RecordWriter, RecordReader] | None = None
 
@@ -306,7 +208,7 @@ class _ServerSide:
         """All steps, or an error of which the client has been told."""
         try:
             return await self._run_in_time()
-        except _Refused as refused:
+        except Refused as refused:
             with trio.CancelScope(relative_deadline=self._config.close_timeout):
                 await self._tell(refused.alert, linger=refused.linger)
             raise refused.error from refused.__cause__
@@ -327,7 +229,7 @@ class _ServerSide:
             with self._place.held():
                 return await self._steps()
         except RemoteProtocolError as exc:
-            raise _Refused(Alert(exc.alert_code), handshake_error(exc)) from exc
+            raise Refused(Alert(exc.alert_code), handshake_error(exc)) from exc
 
     async def _steps(self) -> tuple[Peer, RecordWriter, RecordReader]:
         _, body = await self._frames.receive({Kind.HELLO})
@@ -357,7 +259,7 @@ class _ServerSide:
         try:
             return self._config._new_handshake()
         except Exception as exc:
-            raise _Refused(
+            raise Refused(
                 Alert(AlertCode.INTERNAL_ERROR), SecretsFailed(f"secrets failed: {type(exc).__name__}")
             ) from exc
 
@@ -366,30 +268,22 @@ class _ServerSide:
             return await _credentials(self._config, self.handshake.server_statement)
         except Exception as exc:
             failed = CredentialsFailed(f"this server's credentials could not be made: {type(exc).__name__}")
-            raise _Refused(Alert(AlertCode.INTERNAL_ERROR), failed) from exc
+            raise Refused(Alert(AlertCode.INTERNAL_ERROR), failed) from exc
 
     async def _authorize(self, peer: Peer) -> Peer:
         try:
             return await ask_about(peer, self._config)
         except (AccessDenied, AuthorizationFailed, BadCredentials) as error:
-            raise _Refused(verdict_of(error), error) from error.__cause__
+            raise Refused(verdict_of(error), error) from error.__cause__
 
     async def _tell(self, alert: Alert, *, linger: bool) -> None:
         """Before the response in clear and without a text, after it as the first record."""
-        if self._frames.is_cut and self.channel.unsent is None:
-            return  # nothing can follow what was cut short
         if self._records is None:
-            frame = encode_alert_frame(alert.code)
-        elif self._records[0].records:
-            return  # the verdict was on its way already
-        else:
+            await self._frames.refuse(alert.code, linger=linger)
+        elif not self._records[0].records:  # else the verdict was on its way already
             writer = self._records[0]
-            frame = seal_at_any_rate(writer, lambda: writer.verdict(RecordType.ALERT, alert.encode()))
-        with contextlib.suppress(trio.BrokenResourceError):
-            await self.channel.send((self.channel.unsent or b"") + frame)
-            if linger:
-                await self.channel.send_eof()
-                await discard_input(self.channel)
+            record = seal_at_any_rate(writer, lambda: writer.verdict(RecordType.ALERT, alert.encode()))
+            await self._frames.end_with(record, linger=linger)
 
 
 async def ask_about(peer: Peer, config: ServerConfig) -> Peer:
@@ -426,15 +320,14 @@ def verdict_of(error: AccessDenied | AuthorizationFailed | BadCredentials) -> Al
     return Alert(AlertCode.INTERNAL_ERROR)
 
 
-async def refuse_client(transport: trio.abc.Stream, config: ServerConfig, code: AlertCode, reason: str) -> None:
+async def refuse_client(transport: trio.abc.Stream, config: ServerConfig, place: Place, reason: str) -> None:
     """Tells a client that there is no room for it, and closes. Raises `ServerBusy`, `HandshakeTruncated`, always."""
-    refusing = _refuse_client(transport, config, code, reason)
-    await (config.observer.watch(address_of(transport), refusing) if config.observer else refusing)
+    refusing = _refuse_client(transport, config, place, reason)
+    await (config.observer.watch(place.address, refusing) if config.observer else refusing)
 
 
-async def _refuse_client(transport: trio.abc.Stream, config: ServerConfig, code: AlertCode, reason: str) -> NoReturn:
+async def _refuse_client(transport: trio.abc.Stream, config: ServerConfig, place: Place, reason: str) -> NoReturn:
     try:
-        place = Place(transport, config.handshake_timeout)
-        await _ServerSide(transport, config, place).turn_away(code, ServerBusy(reason))
+        await _ServerSide(transport, config, place).turn_away(AlertCode.BUSY, ServerBusy(reason))
     finally:
         await trio.aclose_forcefully(transport)

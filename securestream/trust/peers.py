@@ -11,12 +11,12 @@ A name may have several keys, so that one can be replaced by another without a g
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from ..protocol.keys import PublicKey
 from .lists import Line, is_over, parse_list, parse_until, printable_text, utc_now
+from .networks import Network, is_in, parse_networks
 from .watched import WatchedFile
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from .keyfile import StrPath
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class HasPublicKey(Protocol):
@@ -120,7 +118,7 @@ class AuthorizedPeersFile:
             raise PermissionError(_unknown(peer))
         if client.until is not None and is_over(client.until, self._now):
             raise PermissionError(f"the public key {peer.public_key} was valid until {client.until:%Y-%m-%d %H:%M} UTC")
-        if client.networks and not _is_in(peer.address, client.networks):
+        if client.networks and not is_in(peer.address, client.networks):
             raise PermissionError(f"the public key {peer.public_key} is not authorised from this address")
         return client
 
@@ -142,24 +140,7 @@ def _client(line: Line) -> tuple[PublicKey, AuthorizedClient]:
         public_key=line.public_key,
         name=line.name,
         until=parse_until(line.options),
-        networks=_parse_networks(line.options["from"]) if "from" in line.options else (),
+        networks=parse_networks(line.options["from"].split(",")) if "from" in line.options else (),
         note=printable_text(line.options.get("note", "")),
     )
     return line.public_key, client
-
-
-def _parse_networks(text: str) -> tuple[Network, ...]:
-    try:
-        return tuple(ipaddress.ip_network(part) for part in text.split(","))
-    except ValueError:
-        raise ValueError("from= takes networks, 10.0.0.0/8,2001:db8::/32") from None
-
-
-def _is_in(address: str, networks: tuple[Network, ...]) -> bool:
-    host = address.rpartition(":")[0].strip("[]").partition("%")[0]
-    try:
-        ip = ipaddress.ip_address(host)
-    except ValueError:
-        return False  # a Unix socket, or a transport that doesn't tell
-    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
-    return any((mapped or ip) in network for network in networks)

@@ -12,7 +12,7 @@ import trio
 import trio.testing
 
 import securestream as ss
-from securestream.service import server as server_module
+from securestream.service import admission
 
 from ..streams.support import PATIENCE, failure_of, matching_configs
 from ..streams.transports import Tap, reset, tcp_pair
@@ -260,7 +260,7 @@ async def test_silent_clients_without_room_are_kept_no_longer_than_a_handshake(
 async def test_when_too_many_are_being_told_the_next_is_just_closed(
     monkeypatch: pytest.MonkeyPatch, log: pytest.LogCaptureFixture, autojump_clock: MockClock
 ) -> None:
-    monkeypatch.setattr(server_module, "_MAX_REFUSALS", 1)
+    monkeypatch.setattr(admission, "_MAX_REFUSALS", 1)
     client, server = matching_configs()
     async with serving(shout, limited(server, connections=1)) as served:
         stream = await served.connect(client)

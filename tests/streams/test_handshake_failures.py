@@ -13,6 +13,7 @@ import trio
 import securestream as ss
 from securestream.protocol.handshake import ClientHandshake
 from securestream.protocol.messages import Kind
+from securestream.streams.place import Place
 from securestream.streams.wrap import refuse_client
 
 from .support import (
@@ -330,7 +331,7 @@ async def test_a_server_without_room_says_so(
 ) -> None:
     client, server = matching_configs()
     near, far = await make_transports()
-    refusing = refuse_client(far, server, ss.AlertCode.BUSY, "no room")
+    refusing = refuse_client(far, server, Place(far, server.handshake_timeout), "no room")
     async with in_background(partial(failure_of, refusing, ss.ServerBusy)):
         error = await failure_of(ss.wrap_client(near, client), ss.HandshakeRefused)
     assert error.code == "busy"
@@ -341,7 +342,8 @@ async def test_a_silent_client_is_turned_away_after_the_handshake_s_deadline(aut
     _, server = matching_configs()
     near, far = await memory_pair()
     start = trio.current_time()
-    async with in_background(partial(failure_of, refuse_client(far, server, ss.AlertCode.BUSY, ""), ss.ServerBusy)):
+    refusing = refuse_client(far, server, Place(far, server.handshake_timeout), "")
+    async with in_background(partial(failure_of, refusing, ss.ServerBusy)):
         assert await FrameStream(near).receive(Kind.ALERT) == bytes([ss.AlertCode.BUSY, 0])
         await near.aclose()
     assert trio.current_time() - start == pytest.approx(server.handshake_timeout)

@@ -1,0 +1,79 @@
+"""Handshake frames over a channel: received whole, and answered with an alert where that is all there is to say."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import trio
+
+from ..protocol.messages import FrameReader, Kind, encode_alert_frame
+from .errors import HandshakeTruncated
+from .secure import LINGER_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from .channel import Channel
+
+# What a handshake asks the transport for at once. What comes beyond the frame is kept for the records.
+_RECEIVE_SIZE = 16_384
+
+
+class Frames:
+    """Whole frames, in and out, and the last word to a client that is refused."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._reader = FrameReader()
+        self._is_cut = False  # sending one was cancelled, perhaps in its middle
+
+    async def send(self, frame: bytes) -> None:
+        """A failed send is no news yet: what the peer has said may still be there to read."""
+        try:
+            await self._channel.put(frame)
+        except trio.BrokenResourceError:
+            await trio.lowlevel.checkpoint()
+        except trio.Cancelled:
+            self._is_cut = True
+            raise
+
+    async def receive(self, expected: Collection[Kind]) -> tuple[Kind, bytes]:
+        while (frame := self._reader.next_frame(expected)) is None:
+            self._reader.feed(await self._receive_some())
+        return frame
+
+    async def _receive_some(self) -> bytes | bytearray:
+        try:
+            data = await self._channel.receive(_RECEIVE_SIZE)
+        except trio.BrokenResourceError as exc:
+            raise HandshakeTruncated("the connection broke in the middle of the handshake") from exc
+        if not data:
+            silent = self._channel.bytes_received == 0
+            raise HandshakeTruncated("the connection was closed in the middle of the handshake", in_silence=silent)
+        return data
+
+    def take_rest(self) -> bytes:
+        return self._reader.take_rest()
+
+    async def refuse(self, code: int, *, linger: bool) -> None:
+        """An alert in clear, then the end."""
+        await self.end_with(encode_alert_frame(code), linger=linger)
+
+    async def end_with(self, last: bytes, *, linger: bool) -> None:
+        """Sends what is last in this direction; with `linger`, so that the peer surely gets it. Needs a deadline."""
+        if self._is_cut and self._channel.unsent is None:
+            return  # nothing can follow what was cut short
+        with contextlib.suppress(trio.BrokenResourceError):
+            await self._channel.send((self._channel.unsent or b"") + last)
+            if linger:
+                await self._channel.send_eof()
+                await _discard_input(self._channel)
+
+
+async def _discard_input(channel: Channel) -> None:
+    """Until the transport's end, or 1 MiB. Closing a TCP connection with unread input makes the kernel send a
+    reset, which takes back what the peer has not read yet."""
+    left = LINGER_BYTES
+    while left > 0 and (data := await channel.receive(_RECEIVE_SIZE)):
+        left -= len(data)
