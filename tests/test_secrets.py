@@ -97,7 +97,7 @@ def text_of(exc: BaseException) -> str:
 def text_of_everything_alive() -> str:
     """The `repr` and `str` of every object of this package that exists at the moment."""
     gc.collect()
-    ours = [each for each in gc.get_objects() if type(each).__module__.split(".")[0] == "securestream"]
+    ours = [each for each in gc.get_objects() if str(type(each).__module__).split(".")[0] == "securestream"]
     assert len(ours) > 20
     return "\n".join(f"{each!r}\n{each!s}\n{each:}" for each in ours)
 
