@@ -1,0 +1,212 @@
+// Section 2: the three messages of the handshake, as bytes in and bytes out.
+
+import { randomBytes } from "node:crypto";
+import { Code, Refused } from "./errors.js";
+import { NoiseState } from "./noise.js";
+import {
+  blake2b256, chachaPolyOpen, chachaPolySeal, isGoodPublicKey, keyPair, pskOf, u16, u8, utf8, x25519,
+} from "./primitives.js";
+
+export const Kind = Object.freeze({ HELLO: 1, CHALLENGE: 2, RESPONSE: 3, ALERT: 4 });
+export const SUITES = Object.freeze([1, 2]);
+
+const LENGTHS = { [Kind.HELLO]: [90, 360], [Kind.CHALLENGE]: [100, 32868], [Kind.RESPONSE]: [67, 32835], [Kind.ALERT]: [5, 5] };
+const MOST_PAYLOAD = 32768;
+const NONE = Buffer.alloc(0);
+
+/** The bytes of a frame that are still to come, judged by its first three. */
+export function restOfFrame(start, ...kinds) {
+  const length = start.readUInt16LE(0);
+  const kind = start[2];
+  const [least, most] = kinds.includes(kind) ? LENGTHS[kind] : [1, 0];
+  if (length < least || length > most) throw new Refused(Code.PROTOCOL_ERROR, `a frame of kind ${kind} with ${length} bytes`);
+  return { kind, size: length - 3 };
+}
+
+export const frame = (kind, body) => Buffer.concat([u16(body.length + 3), u8(kind), body]);
+
+export const alertFrame = (code) => frame(Kind.ALERT, u16(code));
+
+/** The common suite with the smallest sum of both ranks, on a tie the smaller number; undefined where there is none. */
+export function chooseSuite(mine, theirs) {
+  const rank = (suite) => mine.indexOf(suite) + theirs.indexOf(suite);
+  return mine.filter((suite) => theirs.includes(suite)).sort((a, b) => rank(a) - rank(b) || a - b)[0];
+}
+
+function routeKey(ephemeral, router, shared) {
+  return blake2b256(Buffer.concat([utf8("securestream/1 route"), ephemeral, router]), { key: shared });
+}
+
+function payloadOf(credentials, statement) {
+  const payload = credentials ? credentials(statement) : NONE;
+  if (payload.length > MOST_PAYLOAD) throw new RangeError("credentials have at most 32,768 bytes");
+  return payload;
+}
+
+const clientStatement = (h2, key) => Buffer.concat([utf8("securestream/1 client credentials\0"), h2, key]);
+
+const serverStatement = (h1, ephemeral, key, suite) =>
+  Buffer.concat([utf8("securestream/1 server credentials\0"), h1, ephemeral, key, u8(suite)]);
+
+/** The client's side. `ephemeral` and `blindRoute` are for test vectors only. */
+export class ClientHandshake {
+  #noise;
+  #offer;
+
+  constructor({
+    key = keyPair(), serverKey = null, middleboxKey = null, suites = SUITES, secret = null, credentials = null,
+    ephemeral = keyPair(), blindRoute = randomBytes(48),
+  }) {
+    this.#offer = { key, serverKey, middleboxKey, suites, secret, credentials, ephemeral, blindRoute };
+  }
+
+  hello() {
+    const { suites, secret, ephemeral } = this.#offer;
+    const header = Buffer.concat([
+      utf8("SSv1"), u8(secret ? 1 : 0), u8(suites.length), Buffer.from(suites), this.#route(),
+    ]);
+    this.#noise = new NoiseState(secret !== null, header);
+    if (secret) this.#noise.mixKeyAndHash(pskOf(secret));
+    this.#noise.mixSessionKey(ephemeral.publicKey);
+    const noise1 = Buffer.concat([ephemeral.publicKey, this.#noise.encrypt(NONE)]);
+    this.h1 = this.#noise.h;
+    return frame(Kind.HELLO, Buffer.concat([header, noise1]));
+  }
+
+  #route() {
+    const { serverKey, middleboxKey, ephemeral, blindRoute } = this.#offer;
+    if (serverKey === null) return blindRoute;
+    const router = middleboxKey ?? serverKey;
+    const key = routeKey(ephemeral.publicKey, router, x25519(ephemeral.privateKey, router));
+    return chachaPolySeal(key, 0, null, serverKey);
+  }
+
+  /** Reads the challenge's body; afterwards judge `serverKey`, and only then call `response`. */
+  readChallenge(body) {
+    const { ephemeral, suites } = this.#offer;
+    const theirs = body.subarray(0, 32);
+    refuseUnless(isGoodPublicKey(theirs), "the server's session key is refused");
+    this.#noise.mixSessionKey(theirs);
+    this.#noise.mixKey(x25519(ephemeral.privateKey, theirs));
+    this.serverKey = this.#noise.decrypt(body.subarray(32, 80));
+    refuseUnless(this.serverKey && isGoodPublicKey(this.serverKey), "the challenge is not genuine");
+    this.#noise.mixKey(x25519(ephemeral.privateKey, this.serverKey));
+    const payload = this.#noise.decrypt(body.subarray(80));
+    refuseUnless(payload !== null, "the challenge is not genuine");
+    this.suite = payload[0];
+    refuseUnless(suites.includes(this.suite), "the server chose a suite that was not offered");
+    this.serverPayload = payload.subarray(1);
+    this.serverStatement = serverStatement(this.h1, theirs, this.serverKey, this.suite);
+    this.h2 = this.#noise.h;
+    this.#offer.theirs = theirs;
+  }
+
+  /** The last frame; afterwards `keys` and `channelBinding` are there. */
+  response() {
+    const { key, credentials, theirs } = this.#offer;
+    const payload = payloadOf(credentials, clientStatement(this.h2, key.publicKey));
+    const s = this.#noise.encrypt(key.publicKey);
+    this.#noise.mixKey(x25519(key.privateKey, theirs));
+    const noise3 = Buffer.concat([s, this.#noise.encrypt(payload)]);
+    this.channelBinding = this.#noise.h;
+    this.keys = this.#noise.split();
+    return frame(Kind.RESPONSE, noise3);
+  }
+}
+
+/** The server's side; what it throws is `Refused` with the alert's code. `ephemeral` is for test vectors only. */
+export class ServerHandshake {
+  #noise;
+  #own;
+  #theirs;
+
+  constructor({
+    key, suites = SUITES, secrets = [], gate = secrets.length ? "required" : "off", requireRoute = false,
+    credentials = null, ephemeral = keyPair(),
+  }) {
+    this.#own = { key, suites, secrets, gate, requireRoute, credentials, ephemeral };
+  }
+
+  /** Judges hello's body in the order of section 2.3. */
+  readHello(body) {
+    const { mode, suites, route, header, noise1 } = splitHello(body);
+    this.#theirs = noise1.subarray(0, 32);
+    this.#passGate(mode, header, noise1.subarray(32));
+    this.suite = chooseSuite(this.#own.suites, suites);
+    refuseUnless(this.suite !== undefined, "no common suite", Code.NO_COMMON_SUITE);
+    this.#checkRoute(route);
+    this.h1 = this.#noise.h;
+  }
+
+  #passGate(mode, header, tag) {
+    const { gate, secrets } = this.#own;
+    const withSecret = mode === 1;
+    const wrongMode = withSecret ? gate === "off" : gate === "required";
+    refuseUnless(!wrongMode, "with a secret where none is, or without", Code.BAD_SHARED_SECRET);
+    const start = new NoiseState(withSecret, header);
+    const tries = withSecret ? secrets.map((secret) => [start.copy(), pskOf(secret)]) : [[start, null]];
+    this.#noise = tries.find(([noise, psk]) => this.#opens(noise, psk, tag))?.[0];
+    refuseUnless(this.#noise !== undefined, "another secret", Code.BAD_SHARED_SECRET);
+  }
+
+  #opens(noise, psk, tag) {
+    if (psk) noise.mixKeyAndHash(psk);
+    noise.mixSessionKey(this.#theirs);
+    return noise.decrypt(tag) !== null;
+  }
+
+  #checkRoute(route) {
+    const { key, requireRoute } = this.#own;
+    const wanted = chachaPolyOpen(
+      routeKey(this.#theirs, key.publicKey, x25519(key.privateKey, this.#theirs)), 0, null, route,
+    );
+    const fits = wanted === null ? !requireRoute : wanted.equals(key.publicKey);
+    refuseUnless(fits, "the client wants another server", Code.UNKNOWN_SERVER_KEY);
+  }
+
+  challenge() {
+    const { key, ephemeral, credentials } = this.#own;
+    const statement = serverStatement(this.h1, ephemeral.publicKey, key.publicKey, this.suite);
+    const payload = Buffer.concat([u8(this.suite), payloadOf(credentials, statement)]);
+    this.#noise.mixSessionKey(ephemeral.publicKey);
+    this.#noise.mixKey(x25519(ephemeral.privateKey, this.#theirs));
+    const s = this.#noise.encrypt(key.publicKey);
+    this.#noise.mixKey(x25519(key.privateKey, this.#theirs));
+    const noise2 = Buffer.concat([ephemeral.publicKey, s, this.#noise.encrypt(payload)]);
+    this.h2 = this.#noise.h;
+    return frame(Kind.CHALLENGE, noise2);
+  }
+
+  /** Reads the response's body; afterwards `clientKey`, `keys` and `channelBinding` are there. */
+  readResponse(body) {
+    const notGenuine = (fits) => refuseUnless(fits, "the response is not genuine", Code.BAD_CHALLENGE_RESPONSE);
+    this.clientKey = this.#noise.decrypt(body.subarray(0, 48));
+    notGenuine(this.clientKey && isGoodPublicKey(this.clientKey));
+    this.#noise.mixKey(x25519(this.#own.ephemeral.privateKey, this.clientKey));
+    this.clientPayload = this.#noise.decrypt(body.subarray(48));
+    notGenuine(this.clientPayload);
+    this.clientStatement = clientStatement(this.h2, this.clientKey);
+    this.channelBinding = this.#noise.h;
+    this.keys = this.#noise.split();
+  }
+}
+
+/** Steps 2 to 4 of section 2.3. */
+function splitHello(body) {
+  refuseUnless(body.toString("latin1", 0, 3) === "SSv", "not a hello");
+  refuseUnless(body[3] === 0x31, "another version", Code.UNSUPPORTED_VERSION);
+  const mode = body[4];
+  refuseUnless(mode <= 1, "an unknown mode", Code.UNSUPPORTED_VERSION);
+  const count = body[5];
+  const end = 6 + count + 48;
+  refuseUnless(count > 0 && body.length === end + (mode ? 48 : 32), "hello's length does not fit its mode and count");
+  const suites = [...body.subarray(6, 6 + count)];
+  refuseUnless(new Set(suites).size === count, "a suite stands twice in hello");
+  const noise1 = body.subarray(end);
+  refuseUnless(isGoodPublicKey(noise1.subarray(0, 32)), "the client's session key is refused");
+  return { mode, suites, route: body.subarray(6 + count, end), header: body.subarray(0, end), noise1 };
+}
+
+function refuseUnless(fits, message, code = Code.PROTOCOL_ERROR) {
+  if (!fits) throw new Refused(code, message);
+}
