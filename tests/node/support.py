@@ -6,18 +6,15 @@ The peer in `examples/node-peer` was written from `docs/protocol.md` alone. It n
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
-
 import securestream as ss
 
 from ..cli.support import process, read_all, read_line
+from ..programs.support import missing, need
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -33,13 +30,10 @@ Steps = list[list["str | int"]]
 
 
 def require_node() -> None:
-    """Skips where Node or the peer's packages are missing; where the environment demands them, fails."""
-    if shutil.which("node") is not None and (PEER / "node_modules").is_dir():
-        return
-    reason = "needs Node 20, and `npm ci` in examples/node-peer"
-    if os.environ.get("SECURESTREAM_REQUIRE_PROGRAMS") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
+    """Skips where Node or the peer's packages are missing; where everything has to be there, fails."""
+    need("node")
+    if not (PEER / "node_modules").is_dir():
+        missing("`npm ci` has not been run in examples/node-peer")
 
 
 @dataclass(frozen=True)
