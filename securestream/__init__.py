@@ -43,6 +43,8 @@ from .service.event_log import LogInstrument
 from .service.pool import PoolStatistics, StreamPool
 from .service.proxy_protocol import ProxyHeader, receive_proxy_header
 from .service.relay import cut_on_error, relay
+from .service.router import RouterConfig, serve_router_listeners, serve_router_tcp
+from .service.routes import Backend, RoutesFile
 from .service.server import secure_handler, serve_secure_listeners, serve_secure_tcp
 from .service.sockets import UnixListener, open_unix_listener, systemd_listeners
 from .streams.buffered import BufferedWriter
@@ -101,6 +103,7 @@ __all__ = [
     "AuthorizedClient",
     "AuthorizedPeers",
     "AuthorizedPeersFile",
+    "Backend",
     "BadCredentials",
     "BadMessage",
     "BadRecord",
@@ -150,6 +153,8 @@ __all__ = [
     "PublicKey",
     "RandomPadding",
     "RecordPadding",
+    "RouterConfig",
+    "RoutesFile",
     "SecretsFailed",
     "SecureStream",
     "ServerBusy",
@@ -186,6 +191,8 @@ __all__ = [
     "relay",
     "secure_handler",
     "send_cover_traffic",
+    "serve_router_listeners",
+    "serve_router_tcp",
     "serve_secure_listeners",
     "serve_secure_tcp",
     "systemd_listeners",

@@ -12,7 +12,14 @@ import pytest
 import securestream as ss
 
 ROOT = Path(__file__).parent.parent
-WITH_PUBLIC_NAMES = ("README.md", "docs/guide.md", "docs/secrets.md", "docs/profiles.md", "examples/rpc/README.md")
+WITH_PUBLIC_NAMES = (
+    "README.md",
+    "docs/guide.md",
+    "docs/secrets.md",
+    "docs/profiles.md",
+    "docs/router.md",
+    "examples/rpc/README.md",
+)
 DAY = ROOT / "examples" / "operators_day.py"  # has a test of its own
 EXAMPLES = sorted(set((ROOT / "examples").glob("[!_]*.py")) - {DAY})
 

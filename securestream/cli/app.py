@@ -32,6 +32,7 @@ class _App(LazyGroup):
         "echo": "echo",
         "connect": "connect",
         "tunnel": "tunnel",
+        "route": "route",
         "demo": "demo",
         "demo-server": "demo_server",
         "decode": "decode",

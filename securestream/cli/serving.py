@@ -100,7 +100,8 @@ def serving_options(command: click.Command) -> click.Command:
             ["--secret-optional"], is_flag=True, help="Take clients without it, too, until all of them have it."
         ),
         click.Option(["--padding"], metavar="NAME", type=padding, default="none", help=PADDING_HELP),
-        *_limit_options(),
+        *count_options(),
+        *_time_options(),
         click.Option(
             ["--metrics"], metavar="HOST:PORT", type=address, help="Show figures for Prometheus, on loopback."
         ),
@@ -110,7 +111,8 @@ def serving_options(command: click.Command) -> click.Command:
     return grace_option(command)
 
 
-def _limit_options() -> list[click.Option]:
+def count_options() -> list[click.Option]:
+    """`--max-connections` and `--max-per-source`."""
     count, usual = click.IntRange(min=1), Limits()
     return [
         click.Option(
@@ -128,6 +130,11 @@ def _limit_options() -> list[click.Option]:
             default=usual.connections_per_source,
             help="Of them, from one IPv4 address or IPv6 network of 64 bits.  [default: all]",
         ),
+    ]
+
+
+def _time_options() -> list[click.Option]:
+    return [
         click.Option(
             ["--idle-timeout"],
             metavar="SECONDS",
@@ -203,15 +210,22 @@ async def serve_until_signal(
 ) -> int:
     """Serves, says where and with which key on one line, and drains at SIGTERM and Ctrl-C; the exit status."""
 
-    def say(listening: list[Place]) -> None:
-        click.echo(f"Listening on {', '.join(map(str, listening))} as {config.key.public_key}")
-
     with drain_on(*ending_signals(), grace=grace) as drain:
         async with trio.open_nursery() as nursery:
             if metrics is not None:
                 config = await _show_metrics(metrics, config, nursery)
-            await serve_until_drained(handler, where, config, drain, say)
+            await serve_until_drained(handler, where, config, drain, partial(say_where, config.key.public_key))
             nursery.cancel_scope.cancel()
+    return status_after(drain)
+
+
+def say_where(public_key: PublicKey, listening: list[Place]) -> None:
+    """The one line on standard output."""
+    click.echo(f"Listening on {', '.join(map(str, listening))} as {public_key}")
+
+
+def status_after(drain: Drain) -> int:
+    """The exit status of what was drained: 0, or 128 and the number of a signal other than SIGTERM."""
     return 0 if drain.signal in (None, signal.SIGTERM) else 128 + drain.signal
 
 

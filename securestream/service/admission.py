@@ -115,7 +115,7 @@ class Admission(abc.ABC, Generic[T_Stream]):
         try:
             with self._waiting(place), place.held():
                 header = await receive_proxy_header(transport)
-            place.address = header.source or place.address
+            place.address, place.destination = header.source or place.address, header.destination
             return True
         except (HandshakeError, Refused) as exc:
             log_refusal(place.address, exc.error if isinstance(exc, Refused) else exc)

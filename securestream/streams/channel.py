@@ -267,12 +267,21 @@ def _socket_below(stream: object) -> trio.SocketStream | None:
 
 def address_of(stream: trio.abc.Stream) -> str:
     """Where a stream's peer is, as printable text; "" where the transport doesn't tell."""
+    # Clients of Unix sockets have no name as a rule: then it is the server's path that says where it comes from.
+    return _address(stream, peer=True) or _address(stream, peer=False)
+
+
+def own_address_of(stream: trio.abc.Stream) -> str:
+    """Where its near end is, of the same kind."""
+    return _address(stream, peer=False)
+
+
+def _address(stream: trio.abc.Stream, *, peer: bool) -> str:
     bottom = _socket_below(stream)
     if bottom is None:
         return ""
     try:
-        # Clients of Unix sockets have no name as a rule: then it is the server's path that says where it comes from.
-        name = bottom.socket.getpeername() or bottom.socket.getsockname()
+        name = bottom.socket.getpeername() if peer else bottom.socket.getsockname()
     except OSError:
         return ""
     if isinstance(name, tuple) and isinstance(name[0], str):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from ..protocol.errors import RemoteProtocolError
 from ..protocol.messages import FrameReader, Kind, encode_alert_frame
 from .errors import HandshakeTruncated
 from .secure import LINGER_BYTES
@@ -55,6 +56,13 @@ class Frames:
 
     def take_rest(self) -> bytes:
         return self._reader.take_rest()
+
+    async def turn_away(self, code: int, *, patience: float, close_timeout: float) -> None:
+        """Reads a hello, so that the answer isn't lost in a reset, and refuses whatever it says."""
+        with trio.CancelScope(relative_deadline=patience), contextlib.suppress(RemoteProtocolError):
+            await self.receive({Kind.HELLO})
+        with trio.CancelScope(relative_deadline=close_timeout):
+            await self.refuse(code, linger=True)
 
     async def refuse(self, code: int, *, linger: bool) -> None:
         """An alert in clear, then the end."""

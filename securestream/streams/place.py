@@ -28,15 +28,17 @@ class Refused(Exception):
 class Place:
     """A client's place among the handshakes that are under way, as the server's limits count them.
 
-    `address`   where the client is, as text
-    `since`     when it came, on Trio's clock
-    `waits`     whether the server waits for the client, and not the client for `authorize`
+    `address`      where the client is, as text
+    `destination`  where it has connected to, if a proxy says so
+    `since`        when it came, on Trio's clock
+    `waits`        whether the server waits for the client, and not the client for `authorize`
     """
 
-    __slots__ = ("_scope", "_taken_away", "_timeout", "address", "since", "waits")
+    __slots__ = ("_scope", "_taken_away", "_timeout", "address", "destination", "since", "waits")
 
     def __init__(self, transport: trio.abc.Stream, timeout: float) -> None:
         self.address: str = address_of(transport)
+        self.destination: str = ""
         self.since: float = trio.current_time()
         self.waits: bool = True
         self._taken_away = False

@@ -6,7 +6,6 @@ the transport from the first line on and close it whenever they don't return a s
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Awaitable
 from typing import NoReturn, TypeVar
 
@@ -27,7 +26,6 @@ from .errors import (
     AuthorizationFailed,
     BadCredentials,
     CredentialsFailed,
-    HandshakeError,
     HandshakeRefused,
     HandshakeTimeout,
     SecretsFailed,
@@ -213,17 +211,6 @@ class _ServerSide:
                 await self._tell(refused.alert, linger=refused.linger)
             raise refused.error from refused.__cause__
 
-    async def turn_away(self, code: AlertCode, error: HandshakeError) -> NoReturn:
-        """Reads the hello, so that the answer isn't lost in a reset, and refuses whatever it says."""
-        with (
-            trio.CancelScope(relative_deadline=self._config.handshake_timeout),
-            contextlib.suppress(RemoteProtocolError),
-        ):
-            await self._frames.receive({Kind.HELLO})
-        with trio.CancelScope(relative_deadline=self._config.close_timeout):
-            await self._tell(Alert(code), linger=True)
-        raise error
-
     async def _run_in_time(self) -> tuple[Peer, RecordWriter, RecordReader]:
         try:
             with self._place.held():
@@ -322,12 +309,14 @@ def verdict_of(error: AccessDenied | AuthorizationFailed | BadCredentials) -> Al
 
 async def refuse_client(transport: trio.abc.Stream, config: ServerConfig, place: Place, reason: str) -> None:
     """Tells a client that there is no room for it, and closes. Raises `ServerBusy`, `HandshakeTruncated`, always."""
-    refusing = _refuse_client(transport, config, place, reason)
+    refusing = _refuse_client(transport, config, reason)
     await (config.observer.watch(place.address, refusing) if config.observer else refusing)
 
 
-async def _refuse_client(transport: trio.abc.Stream, config: ServerConfig, place: Place, reason: str) -> NoReturn:
+async def _refuse_client(transport: trio.abc.Stream, config: ServerConfig, reason: str) -> NoReturn:
     try:
-        await _ServerSide(transport, config, place).turn_away(AlertCode.BUSY, ServerBusy(reason))
+        frames = Frames(channel_over(transport))
+        await frames.turn_away(AlertCode.BUSY, patience=config.handshake_timeout, close_timeout=config.close_timeout)
+        raise ServerBusy(reason)
     finally:
         await trio.aclose_forcefully(transport)

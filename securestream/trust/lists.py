@@ -34,14 +34,16 @@ class Line:
     options: Mapping[str, str]
 
 
-def parse_list(data: bytes, file: str, entry: Callable[[Line], tuple[K, V]], options: Sequence[str]) -> dict[K, V]:
+def parse_list(
+    data: bytes, file: str, entry: Callable[[Line], tuple[K, V]], options: Sequence[str], *, name: str = "a name"
+) -> dict[K, V]:
     """What `entry` makes of each line of the file: where it belongs, and what it is. Raises `PeersFileError`, also for
-    two lines that belong to one place."""
+    two lines that belong to one place. `name` says what stands behind the key."""
     found: dict[K, V] = {}
     lines: dict[K, int] = {}
     for number, text in enumerate(data.decode("utf-8-sig", "replace").split("\n"), 1):
         try:
-            if (line := _parse_line(text, options)) is None:
+            if (line := _parse_line(text, options, name)) is None:
                 continue
             place, value = entry(line)
             if place in found:
@@ -52,7 +54,7 @@ def parse_list(data: bytes, file: str, entry: Callable[[Line], tuple[K, V]], opt
     return found
 
 
-def _parse_line(text: str, allowed: Sequence[str]) -> Line | None:
+def _parse_line(text: str, allowed: Sequence[str], name: str) -> Line | None:
     """None where there is nothing in it. Raises `ValueError`."""
     try:
         key, *rest = shlex.split(text, comments=True) or ("",)
@@ -62,7 +64,7 @@ def _parse_line(text: str, allowed: Sequence[str]) -> Line | None:
         return None
     public_key = PublicKey.from_text(key)
     if not rest or "=" in rest[0]:
-        raise ValueError("a name belongs behind the key")
+        raise ValueError(f"{name} belongs behind the key")
     return Line(public_key, printable_text(rest[0]), _parse_options(rest[1:], allowed))
 
 
