@@ -153,6 +153,7 @@ FORM = "which characters are in a token; whoever has sent it knows them"
 KEYS = "PublicKey.__eq__, which takes constant time"
 
 _OWN_CERTIFICATE = "private_key.public_key() != chain[0].public_key()"
+_ROUTER_KEYS = "not self.keys or not all((isinstance(key, PrivateKey) for key in self.keys))"
 
 ALLOWED: dict[Look, str] = {
     Look(
@@ -173,6 +174,8 @@ ALLOWED: dict[Look, str] = {
     Look("protocol/records.RecordReader._refuse", "tag == FORGED"): NUMBER,
     Look("protocol/suites.tag_and_type_agree", "tag == ANY_TYPE"): NUMBER,
     Look("protocol/suites.tag_and_type_agree", "_TAG_OF_TYPE[record_type] == tag"): NUMBER,
+    Look("service/errand.Errand._only_one", "hello.e in self._under_way"): PUBLIC,
+    Look("service/router.RouterConfig.__post_init__", _ROUTER_KEYS): "types",
     Look("streams/wrap._judge", "wanted == server_key"): KEYS,
     Look("trust/credentials/certificates.CertificateCredentials.__init__", _OWN_CERTIFICATE): PUBLIC,
     Look("trust/credentials/certificates._check_kind", "key.public_numbers().e < 2 ** 32"): "an RSA public key",

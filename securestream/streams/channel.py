@@ -24,6 +24,8 @@ from ..protocol.alerts import printable
 from ..protocol.records import READ_SIZE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..protocol.records import RecordReader
 
 
@@ -268,20 +270,20 @@ def _socket_below(stream: object) -> trio.SocketStream | None:
 def address_of(stream: trio.abc.Stream) -> str:
     """Where a stream's peer is, as printable text; "" where the transport doesn't tell."""
     # Clients of Unix sockets have no name as a rule: then it is the server's path that says where it comes from.
-    return _address(stream, peer=True) or _address(stream, peer=False)
+    return _address(stream, lambda socket: socket.getpeername() or socket.getsockname())
 
 
 def own_address_of(stream: trio.abc.Stream) -> str:
     """Where its near end is, of the same kind."""
-    return _address(stream, peer=False)
+    return _address(stream, lambda socket: socket.getsockname())
 
 
-def _address(stream: trio.abc.Stream, *, peer: bool) -> str:
+def _address(stream: trio.abc.Stream, name_of: Callable[[trio.socket.SocketType], object]) -> str:
     bottom = _socket_below(stream)
     if bottom is None:
         return ""
     try:
-        name = bottom.socket.getpeername() if peer else bottom.socket.getsockname()
+        name = name_of(bottom.socket)
     except OSError:
         return ""
     if isinstance(name, tuple) and isinstance(name[0], str):

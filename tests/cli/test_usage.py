@@ -34,6 +34,7 @@ COMMANDS = [
     "tunnel",
     "tunnel client",
     "tunnel server",
+    "route",
     "demo",
     "decode",
 ]

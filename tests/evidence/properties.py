@@ -17,6 +17,7 @@ PROPERTIES = {
     "identities": "An impostor or a stranger learns no long-term key that he does not know",
     "secret-gate": "Without the secret the server does no X25519 at all",
     "hostile-records": "Records dropped, doubled, moved, cut or made up are refused",
+    "router": "A router, and whoever has all that it has, reads nothing, poses as nobody, and learns no client's key",
     "floods": "Floods cost bounded work and stall no other connection",
     # From tests/trust and tests/service:
     "credentials": "No credential is accepted in another connection, for the other side, after its end, or changed",
