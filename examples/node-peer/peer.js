@@ -30,9 +30,7 @@ async function shakeHandsAsClient(socket, { judge = null, pad, waitForAccept = t
   const input = new Input(socket);
   const handshake = new ClientHandshake(options);
   socket.write(handshake.hello());
-  const { kind, body } = await readFrame(input, Kind.CHALLENGE, Kind.ALERT);
-  if (kind === Kind.ALERT) throw clearAlert(body.readUInt16LE(0));
-  handshake.readChallenge(body);
+  handshake.readChallenge(await readFrame(input, Kind.CHALLENGE, Kind.ALERT));
   if (options.serverKey && !handshake.serverKey.equals(options.serverKey)) throw new Error("another server answers");
   await judge?.(handshake.serverKey, handshake.serverPayload, handshake.serverStatement);
   socket.write(handshake.response());
@@ -71,9 +69,9 @@ async function attend(socket, handler, options) {
 
 async function shakeHandsAsServer(socket, input, { authorize, pad, ...options }, progress) {
   const handshake = new ServerHandshake(options);
-  handshake.readHello((await readFrame(input, Kind.HELLO)).body);
+  handshake.readHello(await readFrame(input, Kind.HELLO));
   socket.write(handshake.challenge());
-  handshake.readResponse((await readFrame(input, Kind.RESPONSE)).body);
+  handshake.readResponse(await readFrame(input, Kind.RESPONSE));
   progress.stream = new SecureStream(socket, input, { handshake, isServer: true, pad });
   const answer = await authorize(handshake.clientKey, handshake.clientPayload, handshake.clientStatement);
   await progress.stream.accept(answer);
@@ -102,11 +100,11 @@ async function turnAway(socket, input, error, stream) {
   return lingering(socket, input.discard());
 }
 
-async function readFrame(input, ...kinds) {
+/** The next frame, of one of these kinds. An alert frame is thrown: it ends all that could follow. */
+export async function readFrame(input, ...kinds) {
   const { kind, size } = restOfFrame(await input.exactly(3), ...kinds);
-  return { kind, body: await input.exactly(size) };
-}
-
-function clearAlert(code) {
-  return code === 0 ? new Refused(Code.PROTOCOL_ERROR, "an alert of code 0") : new PeerAlert(code, "", false);
+  const body = await input.exactly(size);
+  if (kind !== Kind.ALERT) return body;
+  const code = body.readUInt16LE(0);
+  throw code === 0 ? new Refused(Code.PROTOCOL_ERROR, "an alert of code 0") : new PeerAlert(code, "", false);
 }

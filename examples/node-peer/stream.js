@@ -170,8 +170,11 @@ export class SecureStream {
   /** Section 2.5: in place of the stream's start an alert frame and the end may come; then the suite's header. */
   async #start() {
     const head = await this.#input.exactly(5);
-    const mayBeAlert = head.readUInt16LE(0) === 5 && head[2] === 4 && head.readUInt16LE(3) !== 0;
-    if (mayBeAlert && !(await this.#input.more())) throw new PeerAlert(head.readUInt16LE(3), "", false);
+    const mayBeAlert = head.readUInt16LE(0) === 5 && head[2] === 4;
+    if (mayBeAlert && !(await this.#input.more())) {
+      const code = head.readUInt16LE(3);
+      throw code === 0 ? new Truncated() : new PeerAlert(code, "", false);
+    }
     this.#input.unread(head);
     this.#reader.start(await this.#input.exactly(this.#reader.headerSize));
     this.#started = true;

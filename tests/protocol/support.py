@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import itertools
+import secrets
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
@@ -216,10 +217,12 @@ def _next_key(key: bytes) -> bytes:
 class Forger:
     """A peer that has the key and not the rules: it seals whatever it is told."""
 
-    def __init__(self, suite: Suite) -> None:
+    def __init__(self, suite: Suite, *, header: bytes | None = None) -> None:
         self._suite, self._key, self._number = suite, KEY, 0
         self._state = bindings.crypto_secretstream_xchacha20poly1305_state()
-        header = bindings.crypto_secretstream_xchacha20poly1305_init_push(self._state, KEY)
+        header = header or secrets.token_bytes(24)
+        # The writer's state is the reader's: both are derived from key and header alone.
+        bindings.crypto_secretstream_xchacha20poly1305_init_pull(self._state, header, KEY)
         self.prefix = header if suite is Suite.XCHACHA20_POLY1305 else b""
 
     def record(

@@ -1,0 +1,108 @@
+"""Challenges and responses with one fault each, and what their reader does about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from securestream.protocol.messages import Kind, encode_alert_frame, encode_frame
+
+from ..protocol.support import body, flipped
+from .fixed import OLD_SECRET, OTHER_SERVER, SECRET
+from .handshakes import AEGIS, KNOWS_SERVER, ONE_SUITE, XCHACHA20, sides
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameFailure:
+    """What comes in place of the challenge (the client closes and sends nothing) or of the response (the server sends
+    an alert frame). The reader has come so far in the handshake of that name in handshakes.json.
+
+    `alert`           the code of what the reader refuses
+    `alert_in_clear`  the code of a server's alert frame, which is no fault
+    """
+
+    name: str
+    handshake: str
+    reader: Literal["client", "server"]
+    frame: str
+    alert: int | None = None
+    alert_in_clear: int | None = None
+
+
+def frame_failures() -> list[FrameFailure]:
+    return [*faults_of_challenge(), *faults_of_response()]
+
+
+def faults_of_challenge() -> list[FrameFailure]:
+    both = sides()
+    both.hello()
+    good = body(both.challenge(), Kind.CHALLENGE)
+
+    def fault(name: str, data: bytes) -> FrameFailure:
+        return in_place_of_challenge(name, encode_frame(Kind.CHALLENGE, data))
+
+    return [
+        fault("a frame of less than 100 bytes", good[:-1]),
+        fault("a session key of low order", bytes(32) + good[32:]),
+        fault("another session key", bytes(OTHER_SERVER.public_key) + good[32:]),
+        fault("one bit of the server's key", flipped(good, 8 * 40)),
+        fault("one bit of the tag", flipped(good, 8 * len(good) - 1)),
+        fault("a byte behind it", good + b"\0"),
+        in_place_of_challenge("a suite that was not offered", challenge_with_other_suite(), handshake=ONE_SUITE),
+        in_place_of_challenge("a hello", encode_frame(Kind.HELLO, good)),
+        in_place_of_challenge("an alert frame of code 0", b"\5\0\4\0\0"),
+        in_place_of_challenge("an alert frame with a text", b"\6\0\4\1\0x"),
+        in_place_of_challenge("busy", encode_alert_frame(10), alert=None, alert_in_clear=10),
+    ]
+
+
+def in_place_of_challenge(
+    name: str,
+    frame: bytes,
+    *,
+    handshake: str = KNOWS_SERVER,
+    alert: int | None = 11,
+    alert_in_clear: int | None = None,
+) -> FrameFailure:
+    return FrameFailure(
+        name=f"in place of the challenge: {name}",
+        handshake=handshake,
+        reader="client",
+        frame=frame.hex(),
+        alert=alert,
+        alert_in_clear=alert_in_clear,
+    )
+
+
+def challenge_with_other_suite() -> bytes:
+    """All is genuine, and the server has chosen what the client did not offer."""
+    both = sides(secret=SECRET, secrets=[OLD_SECRET, SECRET], client_suites=[XCHACHA20])
+    both.hello()
+    both.server._suite = AEGIS
+    return both.server.challenge()
+
+
+def faults_of_response() -> list[FrameFailure]:
+    both = sides()
+    both.hello()
+    both.challenge()
+    good = body(both.client.response(b"credentials"), Kind.RESPONSE)
+
+    def fault(name: str, data: bytes, alert: int = 2, *, kind: Kind = Kind.RESPONSE) -> FrameFailure:
+        return FrameFailure(
+            name=f"in place of the response: {name}",
+            handshake=KNOWS_SERVER,
+            reader="server",
+            frame=encode_frame(kind, data).hex(),
+            alert=alert,
+        )
+
+    return [
+        fault("a frame of less than 67 bytes", good[:63], 11),
+        fault("an alert frame", b"\1\0", 11, kind=Kind.ALERT),
+        fault("one bit of the client's key", flipped(good, 3)),
+        fault("one bit of the credentials", flipped(good, 8 * 50)),
+        fault("one bit of the tag", flipped(good, 8 * len(good) - 1)),
+        fault("a byte is missing", good[:-1]),
+        fault("a byte behind it", good + b"\0"),
+    ]

@@ -1,0 +1,223 @@
+"""Whole handshakes: what each side has, what goes over the wire, what comes out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from securestream.protocol.handshake import ClientHandshake, SecretPolicy, ServerHandshake
+from securestream.protocol.messages import Kind
+from securestream.protocol.suites import Suite
+
+from ..protocol.support import body
+from .fixed import (
+    CLIENT,
+    CLIENT_EPHEMERAL,
+    MIDDLEBOX,
+    OLD_SECRET,
+    ROUTE,
+    SECRET,
+    SERVER,
+    SERVER_EPHEMERAL,
+    fixed,
+    nothing_random,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from securestream.protocol.keys import PrivateKey, PublicKey, SharedSecret
+
+KNOWS_SERVER = "XX: the client knows the server's key"
+ONE_SUITE = "XXpsk0: the second of two secrets, one suite in common, credentials"
+XCHACHA20, AEGIS = Suite.XCHACHA20_POLY1305, Suite.AEGIS_256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Client:
+    """What a client has. Bytes are in hex, here and below; None is what it doesn't have."""
+
+    private_key: str
+    ephemeral_private_key: str
+    server_key: str | None
+    middlebox_key: str | None
+    random_route: str | None
+    secret: str | None
+    suites: list[int]
+    credentials: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """What a server has."""
+
+    private_key: str
+    ephemeral_private_key: str
+    secrets: list[str]
+    suites: list[int]
+    credentials: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class HandshakeVector:
+    """One handshake that succeeds. The frames are whole, with their length."""
+
+    name: str
+    client: Client
+    server: Server
+    hello: str
+    challenge: str
+    response: str
+    suite: int
+    h1: str
+    h2: str
+    h3: str
+    server_statement: str
+    client_statement: str
+    client_to_server_key: str
+    server_to_client_key: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sides:
+    """Both sides' machines, before their first message."""
+
+    client: ClientHandshake
+    server: ServerHandshake
+
+    def hello(self) -> bytes:
+        frame = self.client.hello()
+        self.server.hello(body(frame, Kind.HELLO))
+        return frame
+
+    def challenge(self, credentials: bytes = b"") -> bytes:
+        frame = self.server.challenge(credentials)
+        self.client.challenge(body(frame, Kind.CHALLENGE))
+        return frame
+
+    def response(self, credentials: bytes = b"") -> bytes:
+        frame = self.client.response(credentials)
+        self.server.response(body(frame, Kind.RESPONSE))
+        return frame
+
+
+def sides(
+    *,
+    server_key: PublicKey | None = SERVER.public_key,
+    middlebox_key: PublicKey | None = None,
+    secret: SharedSecret | None = None,
+    secrets: Sequence[SharedSecret] = (),
+    client_suites: Sequence[Suite] = (AEGIS, XCHACHA20),
+    server_suites: Sequence[Suite] = (AEGIS, XCHACHA20),
+    server: PrivateKey = SERVER,
+) -> Sides:
+    """Both sides with the fixed keys. A server with secrets demands one."""
+    client = ClientHandshake(
+        key=CLIENT,
+        server_key=server_key,
+        middlebox_key=middlebox_key,
+        secret=secret,
+        suites=client_suites,
+        ephemeral=CLIENT_EPHEMERAL,
+    )
+    policy = SecretPolicy.REQUIRED if secrets else SecretPolicy.OFF
+    return Sides(
+        client=client,
+        server=ServerHandshake(
+            key=server, suites=server_suites, secrets=secrets, secret_policy=policy, ephemeral=SERVER_EPHEMERAL
+        ),
+    )
+
+
+def hex_of_secret(secret: SharedSecret | None) -> str | None:
+    return None if secret is None else bytes(secret).hex()
+
+
+def hex_of_key(key: PublicKey | None) -> str | None:
+    return None if key is None else bytes(key).hex()
+
+
+def handshake_vector(
+    name: str,
+    *,
+    server_key: PublicKey | None = SERVER.public_key,
+    middlebox_key: PublicKey | None = None,
+    secret: SharedSecret | None = None,
+    secrets: Sequence[SharedSecret] = (),
+    client_suites: Sequence[Suite] = (AEGIS, XCHACHA20),
+    server_suites: Sequence[Suite] = (AEGIS, XCHACHA20),
+    client_credentials: bytes = b"",
+    server_credentials: bytes = b"",
+) -> HandshakeVector:
+    """Runs the handshake and writes down all of it."""
+    with nothing_random():
+        both = sides(
+            server_key=server_key,
+            middlebox_key=middlebox_key,
+            secret=secret,
+            secrets=secrets,
+            client_suites=client_suites,
+            server_suites=server_suites,
+        )
+        hello, h1 = both.hello(), both.client.handshake_hash
+        challenge, h2 = both.challenge(server_credentials), both.client.handshake_hash
+        response, h3 = both.response(client_credentials), both.client.handshake_hash
+    keys = both.client.split()
+    return HandshakeVector(
+        name=name,
+        client=Client(
+            private_key=bytes(CLIENT).hex(),
+            ephemeral_private_key=bytes(CLIENT_EPHEMERAL).hex(),
+            server_key=hex_of_key(server_key),
+            middlebox_key=hex_of_key(middlebox_key),
+            random_route=ROUTE.hex() if server_key is None else None,
+            secret=hex_of_secret(secret),
+            suites=[int(suite) for suite in client_suites],
+            credentials=client_credentials.hex(),
+        ),
+        server=Server(
+            private_key=bytes(SERVER).hex(),
+            ephemeral_private_key=bytes(SERVER_EPHEMERAL).hex(),
+            secrets=[bytes(each).hex() for each in secrets],
+            suites=[int(suite) for suite in server_suites],
+            credentials=server_credentials.hex(),
+        ),
+        hello=hello.hex(),
+        challenge=challenge.hex(),
+        response=response.hex(),
+        suite=int(both.client.session.suite),
+        h1=h1.hex(),
+        h2=h2.hex(),
+        h3=h3.hex(),
+        server_statement=both.server.server_statement.hex(),
+        client_statement=both.server.client_statement.hex(),
+        client_to_server_key=keys.send.hex(),
+        server_to_client_key=keys.receive.hex(),
+    )
+
+
+def handshake_vectors() -> list[HandshakeVector]:
+    """Noise_XX and Noise_XXpsk0, each way of the route, credentials, and the choice of a suite."""
+    return [
+        handshake_vector(KNOWS_SERVER),
+        handshake_vector("XX: the client knows no server, its route is random", server_key=None),
+        handshake_vector("XX: the route is for a middlebox", middlebox_key=MIDDLEBOX.public_key),
+        handshake_vector(
+            "XX: both sides show credentials",
+            client_credentials=fixed("client's credentials", 100),
+            server_credentials=fixed("server's credentials", 1_000),
+        ),
+        handshake_vector(
+            "XX: the sides rank the suites in opposite order, the smaller number wins",
+            client_suites=(AEGIS, XCHACHA20),
+            server_suites=(XCHACHA20, AEGIS),
+        ),
+        handshake_vector("XXpsk0: one secret", secret=SECRET, secrets=[SECRET]),
+        handshake_vector(
+            ONE_SUITE,
+            secret=SECRET,
+            secrets=[OLD_SECRET, SECRET],
+            client_suites=[XCHACHA20],
+            client_credentials=fixed("client's credentials", 1),
+        ),
+    ]
