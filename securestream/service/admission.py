@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import trio
 
 from ..protocol.alerts import printable
+from ..streams.channel import has_left
 from ..streams.errors import HandshakeError, HandshakeTruncated
 from ..streams.place import Place, Refused
 from ..trust.networks import is_in, parse_networks
@@ -93,7 +94,10 @@ class Admission(abc.ABC, Generic[T_Stream]):
     async def run(self, transport: T_Stream) -> None:
         """One connection, from accept to close."""
         place = Place(transport, self._handshake_timeout)
-        if not self._proxies.has(place.address):
+        if not place.address and has_left(transport):  # so HAProxy ends its checks, which must not pass for a client's
+            logger.info("a connection was reset before it was accepted")
+            await trio.aclose_forcefully(transport)
+        elif not self._proxies.has(place.address):
             await self._admit(transport, place)
         elif not self._has_room():
             await self._turn_away(transport, place, "no room for another connection")

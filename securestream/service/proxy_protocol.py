@@ -66,7 +66,8 @@ class ProxyHeader:
             raise ValueError(f"a name in a PROXY header is printable and has at most {MAX_NAME} bytes")
 
     def encode(self) -> bytes:
-        """The header. Where source or destination is unknown, neither is said. Raises `ValueError`."""
+        """The header. Where source or destination is unknown, neither is said; an IPv4 address beside one of IPv6 is
+        said as IPv6. Raises `ValueError`."""
         family, addresses = _encode_addresses(self.source, self.destination)
         tlvs = b"" if self.public_key is None else _encode_tlv(_PUBLIC_KEY, str(self.public_key))
         tlvs += _encode_tlv(_NAME, self.name) if self.name else b""
@@ -91,7 +92,7 @@ async def _receive_exactly(stream: trio.abc.ReceiveStream, data: bytes, size: in
         try:
             received = await stream.receive_some(size - len(data))
         except trio.BrokenResourceError as exc:
-            raise HandshakeTruncated("the connection broke in the PROXY header") from exc
+            raise HandshakeTruncated("the connection broke in the PROXY header", in_silence=not data) from exc
         if not received:
             raise HandshakeTruncated("the connection was closed in the PROXY header", in_silence=not data)
         data += received
@@ -106,6 +107,9 @@ def _encode_addresses(source: str, destination: str) -> tuple[int, bytes]:
     if not source or not destination:
         return _UNSPECIFIED, b""
     (kind, near, near_port), (other_kind, far, far_port) = _packed(source), _packed(destination)
+    if {kind, other_kind} == {_TCP4, _TCP6}:  # as for a proxy that takes IPv6 and passes IPv4 on
+        kind = other_kind = _TCP6
+        near, far = _as_ipv6(near), _as_ipv6(far)
     if kind != other_kind:
         raise ValueError(f"a PROXY header has two addresses of one kind, not {source} and {destination}")
     ports = () if kind == _UNIX else (near_port, far_port)
@@ -122,6 +126,11 @@ def _packed(address: str) -> tuple[int, bytes, int]:
     host, _, port = address.rpartition(":")
     ip = ipaddress.ip_address(host.strip("[]"))
     return (_TCP4 if ip.version == 4 else _TCP6), ip.packed, int(port)
+
+
+def _as_ipv6(packed: bytes) -> bytes:
+    """RFC 4291, section 2.5.5.2."""
+    return packed if len(packed) == 16 else bytes(10) + b"\xff\xff" + packed
 
 
 def _encode_tlv(kind: int, text: str) -> bytes:

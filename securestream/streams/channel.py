@@ -267,6 +267,18 @@ def _socket_below(stream: object) -> trio.SocketStream | None:
     return stream
 
 
+def has_left(stream: trio.abc.Stream) -> bool:
+    """Whether a stream's peer has reset the connection before anybody looked: then even its address is gone."""
+    bottom = _socket_below(stream)
+    if bottom is None:
+        return False
+    try:
+        bottom.socket.getpeername()
+    except OSError as exc:
+        return exc.errno == errno.ENOTCONN
+    return False
+
+
 def address_of(stream: trio.abc.Stream) -> str:
     """Where a stream's peer is, as printable text; "" where the transport doesn't tell."""
     # Clients of Unix sockets have no name as a rule: then it is the server's path that says where it comes from.

@@ -45,12 +45,12 @@ class Frames:
         return frame
 
     async def _receive_some(self) -> bytes | bytearray:
+        silent = self._channel.bytes_received == 0
         try:
             data = await self._channel.receive(_RECEIVE_SIZE)
         except trio.BrokenResourceError as exc:
-            raise HandshakeTruncated("the connection broke in the middle of the handshake") from exc
+            raise HandshakeTruncated("the connection broke in the middle of the handshake", in_silence=silent) from exc
         if not data:
-            silent = self._channel.bytes_received == 0
             raise HandshakeTruncated("the connection was closed in the middle of the handshake", in_silence=silent)
         return data
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
+import trio.lowlevel
 import trio.testing
 
 import securestream as ss
@@ -17,6 +18,7 @@ from securestream.protocol.messages import encode_alert_frame
 from securestream.service.proxy_protocol import MAX_PROXY_HEADER
 
 from ..streams.support import PATIENCE, failure_of, matching_configs, receive_all
+from ..streams.transports import reset
 from .support import ask
 
 if TYPE_CHECKING:
@@ -171,7 +173,11 @@ async def test_checks_that_connect_and_close_are_no_warnings(log: pytest.LogCapt
             transport = await dial(said)
             await transport.send_eof()
             assert await receive_all(transport) == b""
-    assert [record.levelno for record in log.records] == 3 * [logging.INFO]
+            reset_one = await dial(said)
+            await trio.testing.wait_all_tasks_blocked()
+            reset(reset_one)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+    assert [record.levelno for record in log.records] == 6 * [logging.INFO]
 
 
 async def test_whoever_comes_over_a_unix_socket_may_be_a_proxy(tmp_path: Path) -> None:
@@ -207,3 +213,26 @@ async def test_what_is_no_list_of_networks_is_told_at_once(proxy_from: Iterable[
 def only_line(log: pytest.LogCaptureFixture) -> str:
     (record,) = log.records
     return record.getMessage()
+
+
+@pytest.mark.parametrize("proxy_from", [[], LOOPBACK], ids=["direct", "proxied"])
+@pytest.mark.parametrize("command", [0x20, 0x21], ids=["local", "proxy"])
+async def test_a_check_that_is_reset_before_it_is_accepted_is_no_warning(
+    command: int, proxy_from: list[str], log: pytest.LogCaptureFixture
+) -> None:
+    """So HAProxy ends its checks. The system has forgotten then who it was, and what was said may still be read."""
+    _, server = matching_configs()
+    listener, *_ = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    said = bytearray(HEADER)
+    said[12] = command
+    check = await trio.open_tcp_stream(*listener.socket.getsockname())
+    await check.send_all(said)
+    reset(check)
+    await trio.lowlevel.checkpoint()
+    with trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            serve = partial(ss.serve_secure_listeners, proxy_from=proxy_from)
+            await nursery.start(serve, whoami, [listener], server)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+    assert [record.levelno for record in log.records] == [logging.INFO]

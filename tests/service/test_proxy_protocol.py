@@ -59,6 +59,13 @@ def test_where_one_address_is_unknown_neither_is_said() -> None:
     assert decode_proxy_header_untrusted(ProxyHeader("", "127.0.0.1:1", KEY).encode()) == ProxyHeader(public_key=KEY)
 
 
+def test_addresses_of_both_kinds_are_said_as_ipv6() -> None:
+    header = decode_proxy_header_untrusted(ProxyHeader("[2001:db8::1]:5", "192.0.2.1:6").encode())
+    assert (header.source, header.destination) == ("[2001:db8::1]:5", "[::ffff:c000:201]:6")  # 192.0.2.1
+    back = decode_proxy_header_untrusted(ProxyHeader("192.0.2.1:6", "[2001:db8::1]:5").encode())
+    assert (back.source, back.destination) == (header.destination, header.source)
+
+
 def test_a_scope_of_an_address_stays_at_home() -> None:
     header = ProxyHeader("[fe80::1%eth0]:5", "[fe80::2]:6")
     assert decode_proxy_header_untrusted(header.encode()).source == "[fe80::1]:5"
@@ -67,7 +74,6 @@ def test_a_scope_of_an_address_stays_at_home() -> None:
 @pytest.mark.parametrize(
     ("source", "destination", "name"),
     [
-        ("127.0.0.1:1", "[::1]:2", ""),
         ("host:1", "127.0.0.1:2", ""),
         ("127.0.0.1", "127.0.0.1:2", ""),
         ("unix:/a", "127.0.0.1:2", ""),

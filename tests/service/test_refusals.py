@@ -81,8 +81,7 @@ async def test_a_client_that_has_vanished_before_it_is_served_is_one_line_in_the
         reset(near)
         await far.wait_send_all_might_not_block()
         await ss.secure_handler(shout, server)(far)
-    assert only_line(log).startswith("refused : the connection")
-    assert only_line(log).endswith("[handshake_truncated]")
+    assert only_line(log) == "a connection was reset before it was accepted"
 
 
 @pytest.mark.parametrize("words", [b"GET /\x1b[2J\r\nHost", b"\xff" * 100, b""])
