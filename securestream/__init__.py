@@ -46,7 +46,9 @@ from .service.relay import cut_on_error, relay
 from .service.router import RouterConfig, serve_router_listeners, serve_router_tcp
 from .service.routes import Backend, RoutesFile
 from .service.server import secure_handler, serve_secure_listeners, serve_secure_tcp
+from .service.shared_port import SharedPort
 from .service.sockets import UnixListener, open_unix_listener, systemd_listeners
+from .service.workers import Worker, WorkersFailed, run_workers
 from .streams.buffered import BufferedWriter
 from .streams.config import ANYONE, ClientConfig, Limits, Peer, ServerConfig
 from .streams.dev import DevClientConfig, DevServerConfig, NotLoopback
@@ -163,6 +165,7 @@ __all__ = [
     "Session",
     "SeveralCredentials",
     "SeveralVerifier",
+    "SharedPort",
     "SharedSecret",
     "StreamError",
     "StreamFailure",
@@ -177,6 +180,8 @@ __all__ = [
     "UnknownServerKey",
     "UnsupportedVersion",
     "Verifier",
+    "Worker",
+    "WorkersFailed",
     "connect",
     "cut_on_error",
     "drain_on",
@@ -189,6 +194,7 @@ __all__ = [
     "read_secret_file",
     "receive_proxy_header",
     "relay",
+    "run_workers",
     "secure_handler",
     "send_cover_traffic",
     "serve_router_listeners",

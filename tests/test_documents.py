@@ -18,6 +18,7 @@ WITH_PUBLIC_NAMES = (
     "docs/secrets.md",
     "docs/profiles.md",
     "docs/router.md",
+    "docs/scaling.md",
     "examples/rpc/README.md",
 )
 DAY = ROOT / "examples" / "operators_day.py"  # has a test of its own

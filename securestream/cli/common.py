@@ -18,6 +18,7 @@ from ..streams.secure import leaves
 from ..trust.address import AddressError
 from ..trust.keyfile import KeyFileError
 from ..trust.lists import PeersFileError
+from ..trust.networks import parse_networks
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -81,6 +82,16 @@ def seconds(text: str | float) -> float:
     if not number > 0:
         raise click.BadParameter(f"it is a number of seconds, more than 0, not {text}")
     return number
+
+
+def proxy(text: str) -> str:
+    """An address, a network, or `unix`. For click: raises `click.BadParameter`."""
+    try:
+        if text != "unix":
+            parse_networks([text])
+    except ValueError as exc:
+        raise click.BadParameter(f"{exc}, or the word unix") from None
+    return text
 
 
 def load(read: Callable[[str], T], name: str) -> T:

@@ -19,6 +19,8 @@ from .serving import log_to_stderr, serve_until_drained
 from .stdio import STDIN, read_some
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..protocol.keys import PublicKey
     from .places import Place
     from .serving import Stream
@@ -58,7 +60,7 @@ def demo_server(key: str, allow: PublicKey) -> int:
     return run(serve)
 
 
-def _say_port(listening: list[Place]) -> None:
+def _say_port(listening: Sequence[Place]) -> None:
     (where,) = listening
     assert isinstance(where, Address)
     click.echo(where.port)

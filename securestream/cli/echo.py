@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-from functools import partial
 from typing import TYPE_CHECKING, Unpack
 
 import click
-import trio
 
-from .serving import Serving, log_to_stderr, serve_until_signal, server_config, serving_options
+from .serving import Serving, serve, serving_options
 
 if TYPE_CHECKING:
-    from .common import Address
-    from .places import Place
     from .serving import Stream
 
 _EXAMPLES = """\b
@@ -23,6 +18,8 @@ Examples:
   securestream echo --key server.key --listen '[::1]:0' --clients clients
   securestream echo --key server.key --listen unix:/run/echo/socket \\
       --clients clients --idle-timeout 300 --metrics 127.0.0.1:9464
+  securestream echo --key server.key --listen 0.0.0.0:9222 --clients clients \\
+      --workers 4 --proxy-from 10.0.0.7
 \b
   umask 077; echo "ss-shared:$(openssl rand -base64 32)" > group.secret
   pass show server-key | securestream echo --key - --listen 0.0.0.0:9222 \\
@@ -32,16 +29,14 @@ Examples:
 
 @serving_options
 @click.command(epilog=_EXAMPLES)
-def echo(listen: Place, grace: float, metrics: Address | None, **given: Unpack[Serving]) -> int:
+def echo(**given: Unpack[Serving]) -> int:
     """Runs an echo server.
 
     Prints one line when it is ready: its address and its public key. Clients that are turned away are named on
     standard error. SIGTERM and Ctrl-C end it: nobody new comes in, open connections are told, and those at work
     get --grace seconds; a second one ends them at once. Exit status 0 and 130.
     """
-    config = server_config(given)
-    log_to_stderr(logging.WARNING)
-    return trio.run(partial(serve_until_signal, send_back, listen, config, grace=grace, metrics=metrics))
+    return serve(send_back, given)
 
 
 async def send_back(stream: Stream) -> None:

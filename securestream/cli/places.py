@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Final, NamedTuple, final
 
 import click
 import trio
 
+from ..service.shared_port import SharedPort
 from ..service.sockets import UnixListener, open_unix_listener, systemd_listeners
 from .common import Address, Failure, address, reason
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     Listener = trio.abc.Listener[trio.SocketStream]
 
@@ -34,7 +36,7 @@ class _Systemd:
 
 
 SYSTEMD: Final = _Systemd()
-Place = Address | UnixPath | _Systemd
+Place = Address | UnixPath | _Systemd | SharedPort
 
 
 def place(text: str) -> Place:
@@ -53,14 +55,30 @@ def place(text: str) -> Place:
 
 async def listen(where: Place) -> Sequence[Listener]:
     """Raises `Failure` where it can't."""
-    try:
+    with _listening_on(where):
         match where:
             case Address():
                 return await trio.open_tcp_listeners(where.port, host=where.host)
+            case SharedPort():
+                return where.listeners()
             case UnixPath():
                 return [await open_unix_listener(where.path)]
             case _:
                 return systemd_listeners()
+
+
+def share(where: Place) -> SharedPort:
+    """For several processes. Raises `Failure` where it can't, `click.UsageError` for what is no port."""
+    if not isinstance(where, Address):
+        raise click.UsageError("--workers share a port: --listen HOST:PORT", click.get_current_context())
+    with _listening_on(where):
+        return SharedPort(where.port, where.host)
+
+
+@contextlib.contextmanager
+def _listening_on(where: Place) -> Iterator[None]:
+    try:
+        yield
     except UnicodeError:
         raise Failure(f"can't listen on {where}: not the name of a host") from None
     except OSError as exc:

@@ -13,8 +13,7 @@ from ..service.drain import drain_on
 from ..service.router import RouterConfig, serve_router_listeners
 from ..service.routes import Backend, RoutesFile
 from ..streams.config import Limits
-from ..trust.networks import parse_networks
-from .common import ending_signals, load
+from .common import ending_signals, load, proxy
 from .places import PLACE_HELP, place, place_of
 from .places import listen as open_listeners
 from .secrets import key_option, load_key, passphrase_option
@@ -48,14 +47,6 @@ def _backend(text: str) -> Backend:
         raise click.BadParameter(str(exc)) from None
 
 
-def _proxy(text: str) -> str:
-    try:
-        parse_networks(() if text == "unix" else (text,))
-    except ValueError as exc:
-        raise click.BadParameter(f"{exc}, or unix") from None
-    return text
-
-
 def _with_counts(command: click.Command) -> click.Command:
     command.params += count_options()
     return command
@@ -79,7 +70,7 @@ def _with_counts(command: click.Command) -> click.Command:
 @click.option(
     "--proxy-from",
     metavar="NETWORK",
-    type=_proxy,
+    type=proxy,
     multiple=True,
     help="Proxies and routers in front, which say who the client is. Repeatable; unix is whoever uses the socket.",
 )
@@ -118,4 +109,4 @@ async def _route(config: RouterConfig, where: Place, proxy_from: tuple[str, ...]
         async with trio.open_nursery() as nursery:
             await nursery.start(serve)
             say_where(config.keys[0].public_key, [place_of(listener) for listener in listeners])
-    return status_after(drain)
+    return status_after(drain.signal)

@@ -16,14 +16,28 @@ import trio
 from ..service.drain import drain_on
 from ..service.event_log import LogInstrument
 from ..service.server import serve_secure_listeners
+from ..service.workers import MAX_WORKERS
 from ..streams.config import ANYONE, Limits, ServerConfig
 from ..trust.peers import AuthorizedPeers, AuthorizedPeersFile
-from .common import PADDING_HELP, Address, Failure, address, ending_signals, load, padding, public_key, reason, seconds
+from .common import (
+    PADDING_HELP,
+    Address,
+    Failure,
+    address,
+    ending_signals,
+    load,
+    padding,
+    proxy,
+    public_key,
+    reason,
+    seconds,
+)
 from .places import PLACE_HELP, listen, place, place_of
 from .secrets import KEY_VARIABLE, load_key, load_secret, passphrase_option
+from .workers import serve_in_workers
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from ..protocol.keys import PublicKey
     from ..protocol.padding import PaddingPolicy
@@ -31,6 +45,7 @@ if TYPE_CHECKING:
     from ..streams.config import Authorize
     from ..streams.secure import SecureStream
     from .places import Place
+    from .workers import Ready
 
     Stream = SecureStream[trio.SocketStream]
     Handler = Callable[[Stream], Awaitable[None]]
@@ -43,8 +58,13 @@ _RECHECK_SECONDS = 1.0
 
 
 class Serving(TypedDict):
-    """The values of `serving_options`, apart from where to listen."""
+    """The values of `serving_options`."""
 
+    listen: Place
+    workers: int | None
+    proxy_from: tuple[str, ...]
+    grace: float
+    metrics: Address | None
     key: str
     allow: tuple[PublicKey, ...]
     clients: str | None
@@ -74,7 +94,7 @@ def grace_option(command: click.Command) -> click.Command:
 
 
 def serving_options(command: click.Command) -> click.Command:
-    """Gives a command `--listen`, `--grace`, `--metrics`, and the options of `Serving`, before its own."""
+    """Gives a command the options of `Serving`, before its own."""
     command.params[:0] = [
         click.Option(
             ["--key"],
@@ -85,6 +105,21 @@ def serving_options(command: click.Command) -> click.Command:
             help="The server's private key; - is standard input.",
         ),
         click.Option(["--listen"], required=True, metavar="PLACE", type=place, help=PLACE_HELP),
+        click.Option(
+            ["--workers"],
+            metavar="N",
+            type=click.IntRange(1, MAX_WORKERS),
+            help="Serve in so many processes, and replace those that die. Limits are for each of them; --metrics is one"
+            " port for each, from the one given on.",
+        ),
+        click.Option(
+            ["--proxy-from"],
+            metavar="NETWORK",
+            type=proxy,
+            multiple=True,
+            help="A proxy in front, which says by the PROXY protocol who is there; unix for whoever comes over a Unix"
+            " socket. Repeatable.",
+        ),
         click.Option(
             ["--allow"], metavar="PUBKEY", type=public_key, multiple=True, help="A client that may connect. Repeatable."
         ),
@@ -205,28 +240,39 @@ def log_to_stderr(level: int) -> None:
     logging.basicConfig(stream=sys.stderr, level=level, format="securestream: %(message)s")
 
 
-async def serve_until_signal(
-    handler: Handler, where: Place, config: ServerConfig, *, grace: float, metrics: Address | None = None
-) -> int:
-    """Serves, says where and with which key on one line, and drains at SIGTERM and Ctrl-C; the exit status."""
+def serve(handler: Handler, given: Serving) -> int:
+    """Serves as the command line says, until a signal; the exit status. Raises `click.ClickException`."""
+    config = server_config(given)
+    log_to_stderr(logging.WARNING)
+    say = partial(say_where, config.key.public_key)
 
-    with drain_on(*ending_signals(), grace=grace) as drain:
-        async with trio.open_nursery() as nursery:
-            if metrics is not None:
-                config = await _show_metrics(metrics, config, nursery)
-            await serve_until_drained(handler, where, config, drain, partial(say_where, config.key.public_key))
-            nursery.cancel_scope.cancel()
-    return status_after(drain)
+    def serve_here(given: Serving, ready: Ready) -> int:
+        return trio.run(_serve_until_signal, handler, config, given, ready)
+
+    if given["workers"] is None:
+        return serve_here(given, say)
+    return status_after(serve_in_workers(serve_here, given, given["workers"], say))
 
 
-def say_where(public_key: PublicKey, listening: list[Place]) -> None:
+def say_where(public_key: PublicKey, listening: Sequence[Place]) -> None:
     """The one line on standard output."""
     click.echo(f"Listening on {', '.join(map(str, listening))} as {public_key}")
 
 
-def status_after(drain: Drain) -> int:
-    """The exit status of what was drained: 0, or 128 and the number of a signal other than SIGTERM."""
-    return 0 if drain.signal in (None, signal.SIGTERM) else 128 + drain.signal
+def status_after(ended_by: int | None) -> int:
+    """The exit status of what was drained at a signal: 0, or 128 and the number of one other than SIGTERM."""
+    return 0 if ended_by in (None, signal.SIGTERM) else 128 + ended_by
+
+
+async def _serve_until_signal(handler: Handler, config: ServerConfig, given: Serving, ready: Ready) -> int:
+    """Drains at SIGTERM and Ctrl-C; the exit status."""
+    with drain_on(*ending_signals(), grace=given["grace"]) as drain:
+        async with trio.open_nursery() as nursery:
+            if given["metrics"] is not None:
+                config = await _show_metrics(given["metrics"], config, nursery)
+            await serve_until_drained(handler, given["listen"], config, drain, ready, proxy_from=given["proxy_from"])
+            nursery.cancel_scope.cancel()
+    return status_after(drain.signal)
 
 
 async def _show_metrics(where: Address, config: ServerConfig, nursery: trio.Nursery) -> ServerConfig:
@@ -246,10 +292,17 @@ async def _show_metrics(where: Address, config: ServerConfig, nursery: trio.Nurs
 
 
 async def serve_until_drained(
-    handler: Handler, where: Place, config: ServerConfig, drain: Drain, ready: Callable[[list[Place]], None]
+    handler: Handler,
+    where: Place,
+    config: ServerConfig,
+    drain: Drain,
+    ready: Ready,
+    *,
+    proxy_from: tuple[str, ...] = (),
 ) -> None:
     """Serves until `drain` was started and is done. `ready` is told where. Raises `Failure` where it can't listen."""
     listeners = list(await listen(where))
     async with trio.open_nursery() as nursery:
-        await nursery.start(partial(serve_secure_listeners, handler, listeners, config, drain=drain))
+        serve = partial(serve_secure_listeners, drain=drain, proxy_from=proxy_from)
+        await nursery.start(serve, handler, listeners, config)
         ready([place_of(listener) for listener in listeners])

@@ -7,19 +7,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Unpack
 
 import click
-import trio
 
 from ..protocol.alerts import AlertCode, printable
 from ..service.proxy_protocol import ProxyHeader
 from ..service.relay import cut_on_error, relay
 from ..streams.errors import StreamFailure
 from .places import place_of_socket
-from .serving import Serving, log_to_stderr, serve_until_signal, server_config, serving_options
+from .serving import Serving, serve, serving_options
 from .targets import Command, open_target, target
 
 if TYPE_CHECKING:
-    from .common import Address
-    from .places import Place
+    import trio
+
     from .serving import Stream
     from .targets import Target
 
@@ -53,14 +52,7 @@ Exit status:
     help="HOST:PORT, unix:PATH, or a command, which is started for each connection.",
 )
 @click.option("--proxy-protocol", is_flag=True, help="Tell the target who is there, by the PROXY protocol, version 2.")
-def server(
-    listen: Place,
-    grace: float,
-    metrics: Address | None,
-    where: Target,
-    proxy_protocol: bool,
-    **given: Unpack[Serving],
-) -> int:
+def server(where: Target, proxy_protocol: bool, **given: Unpack[Serving]) -> int:
     """The server's end of a tunnel.
 
     Prints one line when it is ready: its address and its public key. The target is connected to once a client is
@@ -72,10 +64,7 @@ def server(
         raise click.UsageError(
             "--proxy-protocol is for sockets; a command finds the same in its environment", click.get_current_context()
         )
-    config = server_config(given)
-    log_to_stderr(logging.WARNING)
-    forward = partial(_forward, where=where, proxy_protocol=proxy_protocol)
-    return trio.run(partial(serve_until_signal, forward, listen, config, grace=grace, metrics=metrics))
+    return serve(partial(_forward, where=where, proxy_protocol=proxy_protocol), given)
 
 
 async def _forward(stream: Stream, where: Target, *, proxy_protocol: bool) -> None:
@@ -96,9 +85,12 @@ async def _reach(stream: Stream, where: Target) -> trio.abc.HalfCloseableStream:
 
 
 def _header(stream: Stream) -> ProxyHeader:
+    source, destination = stream.peer.address, str(place_of_socket(stream.transport_stream.socket))
+    if source.startswith("unix:") != destination.startswith("unix:"):  # so says a proxy in front; no header has both
+        destination = ""
     return ProxyHeader(
-        source=stream.peer.address,
-        destination=str(place_of_socket(stream.transport_stream.socket)),
+        source=source,
+        destination=destination,
         public_key=stream.peer.public_key,
         name=stream.peer.name,
     )

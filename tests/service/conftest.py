@@ -6,9 +6,10 @@ import logging
 
 import pytest
 
+from ..cli.conftest import usual_sigint
 from ..streams.conftest import configs, keyed_configs, sockets, suite
 
-__all__ = ["configs", "keyed_configs", "log", "sockets", "suite"]
+__all__ = ["configs", "keyed_configs", "log", "sockets", "suite", "usual_sigint"]
 
 
 @pytest.fixture
