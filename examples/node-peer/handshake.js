@@ -10,7 +10,7 @@ import {
 export const Kind = Object.freeze({ HELLO: 1, CHALLENGE: 2, RESPONSE: 3, ALERT: 4 });
 export const SUITES = Object.freeze([1, 2]);
 
-const LENGTHS = { [Kind.HELLO]: [90, 360], [Kind.CHALLENGE]: [100, 32868], [Kind.RESPONSE]: [67, 32835], [Kind.ALERT]: [5, 5] };
+const LENGTHS = { [Kind.HELLO]: [90, 1400], [Kind.CHALLENGE]: [100, 32868], [Kind.RESPONSE]: [67, 32835], [Kind.ALERT]: [5, 5] };
 const MOST_PAYLOAD = 32768;
 const NONE = Buffer.alloc(0);
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import trio
 
@@ -116,7 +116,7 @@ async def _serve_tls(handler: Handler, folder: Path, task_status: trio.TaskStatu
 # --- this project -----------------------------------------------------------------------------------
 
 
-def _ours(suite: Suite, title: str) -> Contender:
+def _ours(name: str, title: str, suite: Suite, post_quantum: Literal["require", "off"] = "off") -> Contender:
     configs: dict[str, ClientConfig] = {}
 
     def client_config(folder: Path) -> ClientConfig:
@@ -126,6 +126,7 @@ def _ours(suite: Suite, title: str) -> Contender:
                 key=_key(folder, "client"),
                 server_key=server_key,
                 suites=(suite,),
+                post_quantum=post_quantum,
                 handshake_timeout=60,
                 wait_for_accept=False,  # as TLS 1.3, whose client does not wait either
             )
@@ -135,7 +136,13 @@ def _ours(suite: Suite, title: str) -> Contender:
         return await open_secure_tcp_stream(HOST, port, client_config(folder))
 
     async def serve(handler: Handler, folder: Path, task_status: trio.TaskStatus[int]) -> None:
-        config = ServerConfig(key=_key(folder, "server"), authorize=ANYONE, suites=(suite,), handshake_timeout=60)
+        config = ServerConfig(
+            key=_key(folder, "server"),
+            authorize=ANYONE,
+            suites=(suite,),
+            post_quantum=post_quantum,
+            handshake_timeout=60,
+        )
         async with trio.open_nursery() as nursery:
             listeners = await nursery.start(
                 lambda task_status: serve_secure_tcp(
@@ -144,7 +151,7 @@ def _ours(suite: Suite, title: str) -> Contender:
             )
             task_status.started(listeners[0].socket.getsockname()[1])
 
-    return Contender(suite.name.lower(), title, connect, serve)
+    return Contender(name, title, connect, serve)
 
 
 # --- PyPI's noiseprotocol ---------------------------------------------------------------------------
@@ -177,7 +184,8 @@ CONTENDERS = {
         Contender("tls", "trio.SSLStream, TLS 1.3", _connect_tls, _serve_tls),
         _noise("AESGCM", "noiseprotocol, AES-GCM"),
         _noise("ChaChaPoly", "noiseprotocol, ChaChaPoly"),
-        _ours(Suite.AEGIS_256, "securestream, AEGIS-256"),
-        _ours(Suite.XCHACHA20_POLY1305, "securestream, XChaCha20"),
+        _ours("aegis_256", "securestream, AEGIS-256", Suite.AEGIS_256),
+        _ours("xchacha20_poly1305", "securestream, XChaCha20", Suite.XCHACHA20_POLY1305),
+        _ours("post_quantum", "securestream, post-quantum", Suite.AEGIS_256, "require"),
     )
 }

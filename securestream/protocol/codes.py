@@ -24,6 +24,7 @@ class AlertCode(enum.IntEnum):
     SHUTTING_DOWN = 14
     BACKEND_UNAVAILABLE = 15
     IDLE_TIMEOUT = 16
+    INAPPROPRIATE_FALLBACK = 17
 
 
 # `docs/protocol.md`, "Alert codes": from here up they are the application's own.

@@ -22,24 +22,32 @@ from .credentials import client_statement, server_statement
 from .errors import LocalProtocolError, RemoteProtocolError
 from .keys import PrivateKey, PublicKey, SharedSecret
 from .messages import (
+    FALLBACK,
     MAX_PAYLOAD,
+    MODE_HFS,
+    MODE_PSK0,
     PROLOGUE,
     ROUTE_SIZE,
     Hello,
     Kind,
+    Lengths,
     decode_hello_untrusted,
     encode_frame,
+    lengths_in_mode,
     open_route_untrusted,
     seal_route,
 )
-from .noise import XX, XX_PSK0, HandshakeState, SharedKeys
+from .noise import XX, XX_HFS, XX_HFS_PSK0, XX_PSK0, HandshakeState, NotAuthentic, Pattern, SharedKeys
 from .plaintext import DevSuite
 from .suites import Suite, choose_suite
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# --- the table --------------------------------------------------------------------------------------
+    from .hybrid import ClientPostQuantum, PostQuantum
+    from .mlkem import DecapsulationKey
+
+# --- the tables -------------------------------------------------------------------------------------
 
 
 class State(enum.IntEnum):  # a number is looked up in the table without calling Python
@@ -71,6 +79,15 @@ TRANSITIONS: dict[tuple[State, Step], State] = {
 }
 
 
+# By what a hello says: whether it uses a secret, and whether it is hybrid.
+PATTERNS: dict[tuple[bool, bool], Pattern] = {
+    (False, False): XX,
+    (True, False): XX_PSK0,
+    (False, True): XX_HFS,
+    (True, True): XX_HFS_PSK0,
+}
+
+
 class SecretPolicy(enum.Enum):
     """The shared-secret gate of a server: a client's secret is refused, looked at, or demanded."""
 
@@ -96,10 +113,13 @@ class Session:
     `suite`             the record cipher; `DevSuite.PLAINTEXT` where there is none
     `handshake_hash`    the channel binding: 64 bytes, the same on both sides and for no other connection;
                         not a secret (Noise section 11.2)
+    `post_quantum`      whether ML-KEM-768 is in the keys beside X25519: who records the connection has to break both
+                        to read it
     """
 
     suite: Suite | DevSuite
     handshake_hash: bytes
+    post_quantum: bool = False
 
     @property
     def profile(self) -> Profile:
@@ -139,7 +159,9 @@ class HasKey(Protocol):
 class BaseHandshake:
     """What both sides share: the state, and Noise underneath."""
 
-    __slots__ = ("_client_statement", "_noise", "_server_statement", "_shared_keys", "_state", "_suite", "_suites")
+    __slots__ = (
+        *("_client_statement", "_hybrid", "_noise", "_server_statement", "_shared_keys", "_state", "_suite", "_suites"),
+    )
 
     protocol: ClassVar[bytes] = PROLOGUE  # what the sides' credentials begin with
 
@@ -150,6 +172,7 @@ class BaseHandshake:
         self._state = State.START
         self._suites = tuple(suites)
         self._shared_keys = SharedKeys()
+        self._hybrid = False
         self._client_statement = self._server_statement = b""
 
     @property
@@ -182,7 +205,7 @@ class BaseHandshake:
     def session(self) -> Session:
         """Raises `LocalProtocolError` before the handshake is finished."""
         self._require_finished()
-        return Session(self._suite, self.handshake_hash)
+        return Session(self._suite, self.handshake_hash, self._hybrid)
 
     def _split(self) -> tuple[bytes, bytes]:
         self._require_finished()
@@ -233,7 +256,8 @@ class ClientHandshake(BaseHandshake):
     `server_key`      the server it wants; None if it doesn't know (then the route is random bytes)
     `middlebox_key`   who is to read the route, where that isn't the server itself
     `secret`          the shared secret, for servers behind that gate
-    `ephemeral`       for tests only: a fixed one makes the transcript repeatable and the session worthless
+    `post_quantum`    whether the handshake is hybrid; "fallback": it is not, because the server refused that
+    `ephemeral`, `kem_ephemeral`  for tests only: fixed ones make the hello repeatable and the session worthless
     """
 
     __slots__ = ("_header", "server_payload")
@@ -246,18 +270,23 @@ class ClientHandshake(BaseHandshake):
         suites: Sequence[Suite],
         middlebox_key: PublicKey | None = None,
         secret: SharedSecret | None = None,
+        post_quantum: ClientPostQuantum = "off",
         ephemeral: PrivateKey | None = None,
+        kem_ephemeral: DecapsulationKey | None = None,
     ) -> None:
         super().__init__(suites)
+        self._hybrid = post_quantum in ("prefer", "require")
         e = ephemeral or PrivateKey.generate()
         route = self._seal_route(e, server_key, middlebox_key)
-        self._header = Hello(secret is not None, self._suites, route, b"").header
+        offer = (*self._suites, FALLBACK) if post_quantum == "fallback" else self._suites
+        self._header = Hello(secret is not None, offer, route, b"", self._hybrid).header
         self._noise = HandshakeState(
-            XX if secret is None else XX_PSK0,
+            PATTERNS[secret is not None, self._hybrid],
             initiator=True,
             prologue=PROLOGUE + self._header,
             s=key,
             e=e,
+            e1=kem_ephemeral,
             psks=() if secret is None else (secret.psk,),
             shared_keys=self._shared_keys,
         )
@@ -268,6 +297,11 @@ class ClientHandshake(BaseHandshake):
             return secrets.token_bytes(ROUTE_SIZE)
         r = bytes(middlebox_key or server_key)
         return seal_route(bytes(server_key), self._shared_keys.dh(e, r), bytes(e.public_key), r)
+
+    @property
+    def lengths(self) -> Lengths:
+        """What lengths the server's frames may have."""
+        return lengths_in_mode(hybrid=self._hybrid)
 
     def hello(self) -> bytes:
         """The first frame."""
@@ -322,10 +356,14 @@ class ServerHandshake(BaseHandshake):
     `secrets`         the shared secrets it takes, each as good as another: more than one while they are rotated
     `secret_policy`   the gate
     `require_route`   refuse clients that don't name this server's key
+    `post_quantum`    whether it takes hybrid handshakes, or nothing else
     `ephemeral`       for tests only
     """
 
-    __slots__ = ("_ephemeral", "_key", "_require_route", "_secret_policy", "_secrets", "credentials", "used_secret")
+    __slots__ = (
+        *("_ephemeral", "_key", "_post_quantum", "_require_route", "_secret_policy", "_secrets"),
+        *("credentials", "used_secret"),
+    )
 
     def __init__(
         self,
@@ -335,9 +373,11 @@ class ServerHandshake(BaseHandshake):
         secrets: Sequence[SharedSecret] = (),
         secret_policy: SecretPolicy = SecretPolicy.OFF,
         require_route: bool = False,
+        post_quantum: PostQuantum = "off",
         ephemeral: PrivateKey | None = None,
     ) -> None:
         super().__init__(suites)
+        self._post_quantum = post_quantum
         self._key = key
         self._secrets = tuple(secrets)
         self._secret_policy = secret_policy
@@ -351,10 +391,11 @@ class ServerHandshake(BaseHandshake):
         Diffie-Hellman for a peer that has not shown the secret."""
         self._require_turn(Step.HELLO)
         try:
-            hello = decode_hello_untrusted(body)
+            hello = decode_hello_untrusted(body, MODE_PSK0 if self._post_quantum == "off" else MODE_PSK0 | MODE_HFS)
         except RemoteProtocolError:
             self._enter(Step.FAIL)
             raise
+        self._check_post_quantum(hello)
         self._check_secret_policy(hello.uses_secret)
         self._noise = self._read_noise1(hello)
         suite = choose_suite(hello.suites, self._suites)
@@ -362,7 +403,7 @@ class ServerHandshake(BaseHandshake):
             raise self._failure("no suite in common", AlertCode.NO_COMMON_SUITE)
         self._suite = suite
         self._check_route(hello)
-        self.used_secret = hello.uses_secret
+        self.used_secret, self._hybrid = hello.uses_secret, hello.hybrid
         self._make_server_statement()
         self._enter(Step.HELLO)
 
@@ -371,6 +412,16 @@ class ServerHandshake(BaseHandshake):
         e = self._noise.e = self._noise.e or PrivateKey.generate()
         h1 = self._noise.get_handshake_hash()
         self._server_statement = server_statement(self.protocol, h1, e.public_key, self.public_key, self._suite)
+
+    def _check_post_quantum(self, hello: Hello) -> None:
+        if hello.hybrid or self._post_quantum == "off":
+            return
+        if FALLBACK in hello.suites:
+            what = "a client that was told, by somebody else, that this server takes no hybrid handshake"
+            raise self._failure(what, AlertCode.INAPPROPRIATE_FALLBACK)
+        if self._post_quantum == "require":
+            what = "a classical handshake where this server demands a hybrid one"
+            raise self._failure(what, AlertCode.UNSUPPORTED_VERSION)
 
     def _check_secret_policy(self, uses_secret: bool) -> None:
         if uses_secret and self._secret_policy is SecretPolicy.OFF:
@@ -381,7 +432,7 @@ class ServerHandshake(BaseHandshake):
     def _read_noise1(self, hello: Hello) -> HandshakeState:
         for psks in [(secret.psk,) for secret in self._secrets] if hello.uses_secret else [()]:
             noise = HandshakeState(
-                XX_PSK0 if hello.uses_secret else XX,
+                PATTERNS[hello.uses_secret, hello.hybrid],
                 initiator=False,
                 prologue=PROLOGUE + hello.header,
                 s=self._key,
@@ -391,8 +442,10 @@ class ServerHandshake(BaseHandshake):
             )
             try:
                 noise.read_message(hello.noise1)
-            except RemoteProtocolError:
+            except NotAuthentic:
                 continue
+            except RemoteProtocolError as exc:
+                raise self._failure(str(exc), AlertCode.PROTOCOL_ERROR) from exc
             return noise
         raise self._failure("a wrong secret", AlertCode.BAD_SECRET)
 

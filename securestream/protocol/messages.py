@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from . import sodium
 from .codes import AlertCode
 from .errors import RemoteProtocolError
+from .hybrid import CIPHERTEXT_SIZE, ENCAPSULATION_KEY_SIZE
 from .keys import KEY_SIZE, check_public_key
 from .noise import TAG_SIZE
 
@@ -32,6 +33,9 @@ MAGIC = b"SSv1"
 DEV_MAGIC = b"SSvd"  # of the profile dev, which speaks in clear: never taken here (`dev.py`)
 PROLOGUE = b"securestream/1"
 MODE_PSK0 = 0x01
+MODE_HFS = 0x02
+# Stands in a list of suites and is none: this hello is classical because a hybrid one was refused.
+FALLBACK = 86
 ROUTE_SIZE = KEY_SIZE + TAG_SIZE
 MAX_PAYLOAD = 32_768
 
@@ -50,12 +54,27 @@ class Kind(enum.IntEnum):
     ALERT = 4
 
 
-LENGTHS: dict[Kind, tuple[int, int]] = {
-    Kind.HELLO: (90, 360),
-    Kind.CHALLENGE: (100, 100 + MAX_PAYLOAD),
-    Kind.RESPONSE: (67, 67 + MAX_PAYLOAD),
-    Kind.ALERT: (5, 5),
+_KEM_IN_CHALLENGE = CIPHERTEXT_SIZE + TAG_SIZE
+Lengths = dict[Kind, tuple[range, ...]]
+
+
+def _from_to(least: int, most: int) -> range:
+    return range(least, most + 1)
+
+
+# A hello is classical or hybrid.
+LENGTHS: Lengths = {
+    Kind.HELLO: (_from_to(90, 360), _from_to(1_274, 1_400)),
+    Kind.CHALLENGE: (_from_to(100, 100 + _KEM_IN_CHALLENGE + MAX_PAYLOAD),),
+    Kind.RESPONSE: (_from_to(67, 67 + MAX_PAYLOAD),),
+    Kind.ALERT: (_from_to(5, 5),),
 }
+
+
+def lengths_in_mode(*, hybrid: bool) -> Lengths:
+    """What a frame's length may be for a client, who knows the mode before the challenge comes."""
+    least = 100 + (_KEM_IN_CHALLENGE if hybrid else 0)
+    return {**LENGTHS, Kind.CHALLENGE: (_from_to(least, least + MAX_PAYLOAD),)}
 
 
 # --- frames -----------------------------------------------------------------------------------------
@@ -69,10 +88,11 @@ def encode_frame(kind: Kind, body: bytes) -> bytes:
 class FrameReader:
     """Cuts frames out of what the transport gives, however it is split or joined."""
 
-    __slots__ = ("_data",)
+    __slots__ = ("_data", "_lengths")
 
-    def __init__(self) -> None:
+    def __init__(self, lengths: Lengths = LENGTHS) -> None:
         self._data = bytearray()
+        self._lengths = lengths
 
     def feed(self, data: bytes | bytearray) -> None:
         self._data += data
@@ -85,7 +105,7 @@ class FrameReader:
         if len(self._data) < FRAME_HEADER_SIZE:
             return None
         length, number = _FRAME.unpack_from(self._data)
-        kind = _judge_frame(length, number, expected)
+        kind = self._judge(length, number, expected)
         if len(self._data) < length:
             return None
         body = bytes(self._data[FRAME_HEADER_SIZE:length])
@@ -98,15 +118,13 @@ class FrameReader:
         self._data.clear()
         return rest
 
-
-def _judge_frame(length: int, number: int, expected: Collection[Kind]) -> Kind:
-    if number not in expected:
-        raise RemoteProtocolError(f"a handshake frame of kind {number} where it does not belong")
-    kind = Kind(number)
-    least, most = LENGTHS[kind]
-    if not least <= length <= most:
-        raise RemoteProtocolError(f"a {kind.name.lower()} of {length} bytes")
-    return kind
+    def _judge(self, length: int, number: int, expected: Collection[Kind]) -> Kind:
+        if number not in expected:
+            raise RemoteProtocolError(f"a handshake frame of kind {number} where it does not belong")
+        kind = Kind(number)
+        if not any(length in lengths for lengths in self._lengths[kind]):
+            raise RemoteProtocolError(f"a {kind.name.lower()} of {length} bytes")
+        return kind
 
 
 # --- the alert in clear -----------------------------------------------------------------------------
@@ -138,11 +156,12 @@ class Hello:
     suites: tuple[int, ...]
     route: bytes
     noise1: bytes
+    hybrid: bool = False
 
     @property
     def header(self) -> bytes:
         """What stands before Noise's message, and in Noise's prologue."""
-        mode = MODE_PSK0 if self.uses_secret else 0
+        mode = (MODE_PSK0 if self.uses_secret else 0) | (MODE_HFS if self.hybrid else 0)
         return MAGIC + bytes([mode, len(self.suites), *self.suites]) + self.route
 
     @property
@@ -155,30 +174,37 @@ class Hello:
         return encode_frame(Kind.HELLO, self.header + self.noise1)
 
 
-def decode_hello_untrusted(body: bytes) -> Hello:
+def decode_hello_untrusted(body: bytes, modes: int = MODE_PSK0 | MODE_HFS) -> Hello:
     """The body of a hello frame. Raises `RemoteProtocolError` only.
 
-    The order is the protocol's: magic, mode bits, length, suite list, canonical e.
+    The order is the protocol's: magic, mode bits (`modes` are those that are known here), length, suite list, canonical
+    e. The KEM's key may be encrypted, and is Noise's to judge.
     """
     _check_magic(body[:4])
     if len(body) < 6:
         raise RemoteProtocolError("a hello that ends in its header")
     mode, count = body[4], body[5]
-    if mode & ~MODE_PSK0:
+    if mode & ~modes:
         raise RemoteProtocolError(f"mode {mode:#04x} is not known here", AlertCode.UNSUPPORTED_VERSION)
-    uses_secret = bool(mode & MODE_PSK0)
-    noise1_size = KEY_SIZE + (TAG_SIZE if uses_secret else 0)
+    uses_secret, hybrid = bool(mode & MODE_PSK0), bool(mode & MODE_HFS)
+    noise1_size = _noise1_size(uses_secret=uses_secret, hybrid=hybrid)
     if len(body) != 6 + count + ROUTE_SIZE + noise1_size:
         raise RemoteProtocolError("a hello whose length is not what its mode and suite count say")
     suites = tuple(body[6 : 6 + count])
     if not suites or len(set(suites)) != count:
         raise RemoteProtocolError("a hello whose suite list is empty or has duplicates")
-    hello = Hello(uses_secret, suites, body[6 + count : 6 + count + ROUTE_SIZE], body[-noise1_size:])
+    hello = Hello(uses_secret, suites, body[6 + count : 6 + count + ROUTE_SIZE], body[-noise1_size:], hybrid)
     try:
         check_public_key(hello.e)
     except ValueError as exc:
         raise RemoteProtocolError(str(exc)) from exc
     return hello
+
+
+def _noise1_size(*, uses_secret: bool, hybrid: bool) -> int:
+    """e and the payload, and e1 between them; what comes after psk is encrypted but for e."""
+    tag = TAG_SIZE if uses_secret else 0
+    return KEY_SIZE + tag + (ENCAPSULATION_KEY_SIZE + tag if hybrid else 0)
 
 
 def _check_magic(magic: bytes) -> None:

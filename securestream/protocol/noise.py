@@ -1,7 +1,8 @@
-"""The Noise Protocol Framework, revision 34, as far as this project needs it.
+"""The Noise Protocol Framework, revision 34, as far as this project needs it, with hybrid forward secrecy.
 
-Section numbers below are the specification's, and so are the names and the quoted rules. Fixed here:
-25519, ChaChaPoly, BLAKE2b. Patterns are data, with psk modifiers (section 9) applied to the data.
+Section numbers below are the specification's, and so are the names and the quoted rules. "HFS" is "KEM-based Hybrid
+Forward Secrecy for Noise", revision 1. Fixed here: 25519, MLKEM768, ChaChaPoly, BLAKE2b. Patterns are data, with the
+modifiers psk (section 9) and hfs (HFS section 5) applied to the data.
 
 Reading verifies before it commits: `read_message` works on a copy of the symmetric state and assigns it
 last, so a forged message leaves the handshake as it was.
@@ -17,12 +18,15 @@ from typing import TYPE_CHECKING, Literal
 
 from . import sodium
 from .errors import LocalProtocolError, RemoteProtocolError
+from .hybrid import CIPHERTEXT_SIZE, ENCAPSULATION_KEY_SIZE
 from .keys import KEY_SIZE, PrivateKey, PublicKey, decode_public_key_untrusted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-Token = Literal["e", "s", "ee", "es", "se", "ss", "psk"]
+    from .mlkem import DecapsulationKey, EncapsulationKey
+
+Token = Literal["e", "e1", "s", "ee", "ekem1", "es", "se", "ss", "psk"]
 
 HASHLEN = 64  # section 12.8: BLAKE2b
 TAG_SIZE = 16
@@ -30,7 +34,14 @@ _NONCE = struct.Struct("<4xQ")  # section 12.3: 32 bits of zeros, then n little-
 _MAX_NONCE = 2**64 - 1  # section 5.1: reserved
 
 
+class NotAuthentic(RemoteProtocolError):
+    """A ciphertext that was not made with this key: by somebody without it, or changed on the way."""
+
+
 # --- patterns (sections 7 and 9) --------------------------------------------------------------------
+
+
+Messages = tuple[tuple[Token, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -38,7 +49,7 @@ class Pattern:
     """A handshake pattern: its name, and the tokens of each message, the initiator's first."""
 
     name: str
-    messages: tuple[tuple[Token, ...], ...]
+    messages: Messages
 
     @cached_property
     def psks(self) -> int:
@@ -50,19 +61,45 @@ class Pattern:
         """Whether the pattern asks for a pre-shared key."""
         return self.psks > 0
 
+    @property
+    def has_kem(self) -> bool:
+        """Whether the pattern has hybrid forward secrecy."""
+        return any("ekem1" in message for message in self.messages)
+
     def with_modifier(self, modifier: str) -> Pattern:
         """Section 9.4: psk0 goes to the beginning of the first message, psk1 to the end of the first,
-        psk2 to the end of the second, and so on. Raises `ValueError` for another modifier."""
+        psk2 to the end of the second, and so on. HFS section 5: "hfs". Raises `ValueError` for another modifier."""
         places = {f"psk{place}": place for place in range(len(self.messages) + 1)}
-        if modifier not in places:
-            raise ValueError(f"{modifier!r} does not modify {self.name}")
-        place, messages = places[modifier], list(self.messages)
-        if place == 0:
-            messages[0] = ("psk", *messages[0])
+        if modifier == "hfs" and not self.has_kem:
+            messages = _with_kem(self.messages)
+        elif modifier in places:
+            messages = _with_psk(self.messages, places[modifier])
         else:
-            messages[place - 1] = (*messages[place - 1], "psk")
-        joint = "+" if self.has_psk else ""
-        return Pattern(f"{self.name}{joint}{modifier}", tuple(messages))
+            raise ValueError(f"{modifier!r} does not modify {self.name}")
+        joint = "+" if self.has_psk or self.has_kem else ""
+        return Pattern(f"{self.name}{joint}{modifier}", messages)
+
+
+def _with_psk(messages: Messages, place: int) -> Messages:
+    changed = list(messages)
+    if place == 0:
+        changed[0] = ("psk", *changed[0])
+    else:
+        changed[place - 1] = (*changed[place - 1], "psk")
+    return tuple(changed)
+
+
+def _with_kem(messages: Messages) -> Messages:
+    # Adds an "e1" token directly following the first occurrence of "e" (of patterns without a DH in that message), and
+    # an "ekem1" token directly following the first occurrence of "ee".
+    return _with_token_behind(_with_token_behind(messages, "e", "e1"), "ee", "ekem1")
+
+
+def _with_token_behind(messages: Messages, behind: Token, token: Token) -> Messages:
+    number = next(number for number, message in enumerate(messages) if behind in message)
+    at = messages[number].index(behind) + 1
+    changed = (*messages[number][:at], token, *messages[number][at:])
+    return (*messages[:number], changed, *messages[number + 1 :])
 
 
 def _count_of_psks(messages: Sequence[tuple[Token, ...]]) -> int:
@@ -71,11 +108,14 @@ def _count_of_psks(messages: Sequence[tuple[Token, ...]]) -> int:
 
 XX = Pattern("XX", (("e",), ("e", "ee", "s", "es"), ("s", "se")))
 XX_PSK0 = XX.with_modifier("psk0")
+XX_HFS = XX.with_modifier("hfs")
+XX_HFS_PSK0 = XX_HFS.with_modifier("psk0")
 
 
 def protocol_name(pattern: Pattern) -> bytes:
-    """Section 8."""
-    return f"Noise_{pattern.name}_25519_ChaChaPoly_BLAKE2b".encode("ascii")
+    """Section 8. HFS section 5: the KEM's name directly follows the DH's, separated by a plus sign."""
+    kem = "+MLKEM768" if pattern.has_kem else ""
+    return f"Noise_{pattern.name}_25519{kem}_ChaChaPoly_BLAKE2b".encode("ascii")
 
 
 # --- functions (section 4) --------------------------------------------------------------------------
@@ -163,7 +203,7 @@ class CipherState:
             raise RemoteProtocolError("a ciphertext shorter than its tag")
         plaintext = sodium.backend.chachapoly_decrypt(self._k, self._nonce(), ad, ciphertext)
         if plaintext is None:
-            raise RemoteProtocolError("a ciphertext that does not authenticate")
+            raise NotAuthentic("a ciphertext that does not authenticate")
         self._n += 1
         return plaintext
 
@@ -248,15 +288,18 @@ def _hash(data: bytes) -> bytes:
 class HandshakeState:
     """One side of a handshake.
 
-    `s`, `e`           key pairs; `e` is made here unless given (given: the route needs it before
-                       Noise starts, and tests fix it)
+    `s`, `e`, `e1`     key pairs; `e` is made here unless given (given: the route needs it before
+                       Noise starts, and tests fix it), and so is `e1`, the KEM's (only tests give it)
     `psks`             one for each psk token, in their order
     `shared_keys`      what was computed before, under the same ephemeral
 
-    The remote keys `rs` and `re` are there once they have been read.
+    The remote keys `rs`, `re` and `re1` are there once they have been read.
     """
 
-    __slots__ = ("_index", "_initiator", "_pattern", "_psks", "_shared_keys", "_symmetric", "e", "re", "rs", "s")
+    __slots__ = (
+        *("_index", "_initiator", "_pattern", "_psks", "_shared_keys", "_symmetric"),
+        *("e", "e1", "re", "re1", "rs", "s"),
+    )
 
     def __init__(
         self,
@@ -266,6 +309,7 @@ class HandshakeState:
         prologue: bytes,
         s: PrivateKey,
         e: PrivateKey | None = None,
+        e1: DecapsulationKey | None = None,
         psks: Sequence[bytes] = (),
         shared_keys: SharedKeys | None = None,
     ) -> None:
@@ -278,8 +322,10 @@ class HandshakeState:
         self._index = 0
         self.s: PrivateKey = s
         self.e: PrivateKey | None = e
+        self.e1: DecapsulationKey | None = e1
         self.rs: PublicKey | None = None
         self.re: PublicKey | None = None
+        self.re1: EncapsulationKey | None = None
         self._symmetric = SymmetricState(protocol_name(pattern))
         self._symmetric.mix_hash(prologue)
 
@@ -310,13 +356,13 @@ class HandshakeState:
         """The payload of the peer's message. Raises `RemoteProtocolError` and is unchanged then."""
         tokens = self._next_tokens(writing=False)
         symmetric, psks = self._symmetric.copy(), self._psks_to_come()
-        before = (self.rs, self.re)
+        before = (self.rs, self.re, self.re1)
         try:
             for token in tokens:
                 message = self._read_token(symmetric, token, message, psks)
             payload = symmetric.decrypt_and_hash(message)
         except RemoteProtocolError:
-            self.rs, self.re = before
+            self.rs, self.re, self.re1 = before
             raise
         self._symmetric = symmetric
         self._index += 1
@@ -344,6 +390,10 @@ class HandshakeState:
         if token == "s":
             # Appends EncryptAndHash(s.public_key) to the buffer.
             return symmetric.encrypt_and_hash(bytes(self.s.public_key))
+        if token == "e1":
+            return symmetric.encrypt_and_hash(self._new_e1())
+        if token == "ekem1":
+            return self._write_ekem1(symmetric)
         self._mix_secret(symmetric, token, psks)
         return b""
 
@@ -358,6 +408,12 @@ class HandshakeState:
             # Sets rs to DecryptAndHash(temp).
             temp, message = _take(message, symmetric.encrypted_size(KEY_SIZE))
             self.rs = decode_public_key_untrusted(symmetric.decrypt_and_hash(temp))
+        elif token == "e1":
+            temp, message = _take(message, symmetric.encrypted_size(ENCAPSULATION_KEY_SIZE))
+            self.re1 = _decode_e1_untrusted(symmetric.decrypt_and_hash(temp))
+        elif token == "ekem1":
+            temp, message = _take(message, symmetric.encrypted_size(CIPHERTEXT_SIZE))
+            self._read_ekem1(symmetric, symmetric.decrypt_and_hash(temp))
         else:
             self._mix_secret(symmetric, token, psks)
         return message
@@ -367,6 +423,29 @@ class HandshakeState:
         if self._pattern.has_psk:
             # Section 9.2: in a handshake with a psk, "e" is followed by MixKey(e.public_key).
             symmetric.mix_key(public)
+
+    def _new_e1(self) -> bytes:
+        # HFS section 4: calls GENERATE_KEM_KEYPAIR(). The public key is transferred as if it was a static DH one.
+        from .mlkem import DecapsulationKey
+
+        self.e1 = self.e1 or DecapsulationKey.generate()
+        return self.e1.public_bytes
+
+    def _write_ekem1(self, symmetric: SymmetricState) -> bytes:
+        # HFS section 4: calls GENERATE_KEM_CIPHERTEXT() using a previously received KEM public key. The ciphertext is
+        # transferred as if it was a static DH public key. Calls MixKey(kem_output).
+        if self.re1 is None:
+            raise LocalProtocolError("the pattern asks for 'ekem1' before the key is there")
+        ciphertext, kem_output = self.re1.encapsulate()
+        sealed = symmetric.encrypt_and_hash(ciphertext)
+        symmetric.mix_key(kem_output)
+        return sealed
+
+    def _read_ekem1(self, symmetric: SymmetricState, ciphertext: bytes) -> None:
+        # HFS section 4: the recipient calls KEM(key_pair, ciphertext) and MixKey(kem_output).
+        if self.e1 is None:
+            raise LocalProtocolError("the pattern asks for 'ekem1' before the key is there")
+        symmetric.mix_key(self.e1.decapsulate_untrusted(ciphertext))
 
     def _mix_secret(self, symmetric: SymmetricState, token: Token, psks: Iterator[bytes]) -> None:
         if token == "psk":
@@ -388,6 +467,12 @@ class HandshakeState:
         if private is None or public is None:
             raise LocalProtocolError(f"the pattern asks for {token!r} before the keys are there")
         return self._shared_keys.dh(private, bytes(public))
+
+
+def _decode_e1_untrusted(data: bytes) -> EncapsulationKey:
+    from .mlkem import decode_encapsulation_key_untrusted
+
+    return decode_encapsulation_key_untrusted(data)
 
 
 def _take(message: bytes, size: int) -> tuple[bytes, bytes]:

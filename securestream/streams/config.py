@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, Protocol, final, runtime_checkable
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar, final, get_args, runtime_checkable
 
 from ..protocol.handshake import ClientHandshake, SecretPolicy, ServerHandshake
+from ..protocol.hybrid import ClientPostQuantum, PostQuantum, available
 from ..protocol.keys import PrivateKey, PublicKey, SharedSecret
 from ..protocol.messages import MAX_PAYLOAD
 from ..protocol.padding import NoPadding, PaddingPolicy
@@ -137,6 +138,9 @@ class ClientConfig:
                          client's, before this client shows who it is. What it returns becomes
                          `stream.peer.principal`
     `suites`             in the order of preference
+    `post_quantum`       whether the handshake is hybrid, X25519 with ML-KEM-768: "prefer", "require", "off", or
+                         "fallback", which is "off" and tells a server that could do better (`docs/post-quantum.md`).
+                         Default "prefer" where the extra `pq` is installed, else it becomes "off"
     `padding`            a padding policy
     `handshake_timeout`  seconds from the first byte to the server's verdict, default 6: one more than a
                          server's, so that its reason arrives. `math.inf` is allowed
@@ -146,7 +150,8 @@ class ClientConfig:
                          shows on the first receive or send; write-then-close never proves acceptance
 
     Raises `ValueError` where none of `server_key`, `verify_server` and `secret` is given: anyone could stand in the
-    middle. A secret alone authenticates the group that has it, not the server.
+    middle. A secret alone authenticates the group that has it, not the server. And where post-quantum is required
+    without the extra.
     """
 
     key: PrivateKey | None = None
@@ -156,6 +161,7 @@ class ClientConfig:
     credentials: bytes | Credentials = field(default=b"", repr=False)
     verify_server: Authorize | None = None
     suites: Sequence[Suite] = DEFAULT_SUITES
+    post_quantum: ClientPostQuantum = "prefer"
     padding: PaddingPolicy = field(default_factory=NoPadding)
     handshake_timeout: float = 6.0
     close_timeout: float = 1.0
@@ -177,6 +183,7 @@ class ClientConfig:
         if self.verify_server is not None and not callable(self.verify_server):
             raise TypeError("verify_server is an async callable")
         object.__setattr__(self, "suites", tuple(self.suites))
+        object.__setattr__(self, "post_quantum", _what_can_be(self.post_quantum, get_args(ClientPostQuantum)))
         _check_common(self)
 
     def secret_now(self) -> SharedSecret | None:
@@ -195,6 +202,7 @@ class ClientConfig:
             middlebox_key=self.middlebox_key,
             secret=self.secret_now(),
             suites=self.suites,
+            post_quantum=self.post_quantum,
         )
 
     def _check_transport(self, transport: trio.abc.Stream) -> None:
@@ -220,6 +228,8 @@ class ServerConfig:
     `require_route`      refuse clients that don't know this server's key. Not behind a router
     `credentials`        shown to clients beside the key, as a client's are; whoever says hello can read them
     `suites`, `padding`  as for clients
+    `post_quantum`       "prefer" takes clients with and without a hybrid handshake, "require" hybrid ones alone, "off"
+                         classical ones alone. Default as for clients
     `handshake_timeout`  seconds from accept to verdict, `authorize` included, default 5
     `close_timeout`      seconds that closing may take, default 1; 0 cuts the stream off
     `limits`             how many at once, and for how long
@@ -239,6 +249,7 @@ class ServerConfig:
     require_route: bool = False
     credentials: bytes | Credentials = field(default=b"", repr=False)
     suites: Sequence[Suite] = DEFAULT_SUITES
+    post_quantum: PostQuantum = "prefer"
     padding: PaddingPolicy = field(default_factory=NoPadding)
     handshake_timeout: float = 5.0
     close_timeout: float = 1.0
@@ -260,6 +271,7 @@ class ServerConfig:
         _check_type("limits", self.limits, Limits)
         if not self.keep_alive > 0 or not self.recheck > 0:
             raise ValueError("keep_alive and recheck are seconds, more than none")
+        object.__setattr__(self, "post_quantum", _what_can_be(self.post_quantum, get_args(PostQuantum)))
         _check_common(self)
 
     def secrets_now(self) -> tuple[SharedSecret, ...]:
@@ -278,6 +290,7 @@ class ServerConfig:
             secrets=self.secrets_now(),
             secret_policy=self.secret_policy,
             require_route=self.require_route,
+            post_quantum=self.post_quantum,
         )
 
     def _check_transport(self, transport: trio.abc.Stream) -> None:
@@ -298,6 +311,20 @@ def _check_type(name: str, value: object, wanted: type, *, optional: bool = Fals
     if isinstance(value, wanted) or (optional and value is None) or (or_callable and callable(value)):
         return
     raise TypeError(f"{name} takes a {wanted.__name__}, not a {type(value).__name__}")
+
+
+T_Choice = TypeVar("T_Choice", ClientPostQuantum, PostQuantum)
+
+
+def _what_can_be(wanted: T_Choice, choices: Sequence[T_Choice]) -> T_Choice:
+    """`post_quantum` on this machine: without the extra, who prefers it does without it."""
+    if wanted not in choices:
+        raise ValueError(f"post_quantum is one of {', '.join(choices)}, not {wanted!r}")
+    if wanted in ("off", "fallback") or available():
+        return wanted
+    if wanted == "require":
+        raise ValueError("post_quantum='require' needs the extra `pq`: pip install 'securestream[pq]'")
+    return "off"
 
 
 def check_credentials(credentials: object) -> None:

@@ -11,7 +11,7 @@ import ipaddress
 import logging
 import socket
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import trio
 
@@ -48,6 +48,7 @@ class DevClientConfig(ClientConfig):
     middlebox_key: None = field(init=False, default=None)
     secret: None = field(init=False, default=None)
     suites: Sequence[Suite] = field(init=False, repr=False, default=DEFAULT_SUITES)  # never used
+    post_quantum: Literal["off"] = field(init=False, repr=False, default="off")
     beyond_loopback: bool = False
 
     def _new_handshake(self) -> DevClientHandshake:
@@ -73,6 +74,7 @@ class DevServerConfig(ServerConfig):
     require_secret: bool = field(init=False, default=False)
     require_route: bool = field(init=False, default=False)
     suites: Sequence[Suite] = field(init=False, repr=False, default=DEFAULT_SUITES)  # never used
+    post_quantum: Literal["off"] = field(init=False, repr=False, default="off")
     beyond_loopback: bool = False
 
     def _new_handshake(self) -> DevServerHandshake:

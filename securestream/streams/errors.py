@@ -123,9 +123,9 @@ class HandshakeRefused(HandshakeError, PeerAlert):
 
 _ADVICE = {
     AlertCode.BAD_RESPONSE: "it could not verify this client's proof; something on the way changes the bytes",
-    AlertCode.UNSUPPORTED_VERSION: (
-        "it speaks another version of the protocol, so update the older side; or it is of another profile (dev, secure)"
-    ),
+    AlertCode.UNSUPPORTED_VERSION: "it speaks another version of the protocol, so update the older side; or it is of "
+    "another profile (dev, secure); or one side wants a post-quantum handshake and the other takes none: compare "
+    "post_quantum= on both",
     AlertCode.NO_COMMON_SUITE: "none of the offered suites is allowed there; compare suites= on both sides",
     AlertCode.UNKNOWN_SERVER_KEY: "the server key given here is not the key of the server at this address",
     AlertCode.BAD_SECRET: "the shared secret is wrong, missing, or not wanted there; compare it on both sides",
@@ -136,6 +136,8 @@ _ADVICE = {
     AlertCode.PROTOCOL_ERROR: "it did not understand this client; is it a securestream server?",
     AlertCode.INTERNAL_ERROR: "it failed; its log says why",
     AlertCode.SHUTTING_DOWN: "it is shutting down; try again later",
+    AlertCode.INAPPROPRIATE_FALLBACK: "it has a post-quantum handshake, and somebody on the way said that it has none; "
+    "try again",
     AlertCode.BACKEND_UNAVAILABLE: "what it forwards to can't be reached",
 }
 
@@ -157,6 +159,13 @@ class UnsupportedVersion(HandshakeError):
     """The client speaks another version of the protocol, or a mode that is not known here."""
 
     code: str = code_name(AlertCode.UNSUPPORTED_VERSION)
+
+
+class InappropriateFallback(HandshakeError):
+    """The client does without the hybrid handshake because it was refused, and this server had not refused it: somebody
+    on the way had, or another server under the same address."""
+
+    code: str = code_name(AlertCode.INAPPROPRIATE_FALLBACK)
 
 
 class NoCommonSuite(HandshakeError):
@@ -237,6 +246,7 @@ class SecretsFailed(HandshakeError):
 
 _CLASSES: dict[AlertCode, type[HandshakeError]] = {
     AlertCode.UNSUPPORTED_VERSION: UnsupportedVersion,
+    AlertCode.INAPPROPRIATE_FALLBACK: InappropriateFallback,
     AlertCode.NO_COMMON_SUITE: NoCommonSuite,
     AlertCode.UNKNOWN_SERVER_KEY: UnknownServerKey,
     AlertCode.BAD_SECRET: BadSecret,

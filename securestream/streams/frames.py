@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from ..protocol.errors import RemoteProtocolError
-from ..protocol.messages import FrameReader, Kind, encode_alert_frame
+from ..protocol.messages import LENGTHS, FrameReader, Kind, Lengths, encode_alert_frame
 from .errors import HandshakeTruncated
 from .secure import LINGER_BYTES
 
@@ -24,9 +24,9 @@ _RECEIVE_SIZE = 16_384
 class Frames:
     """Whole frames, in and out, and the last word to a client that is refused."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, lengths: Lengths = LENGTHS) -> None:
         self._channel = channel
-        self._reader = FrameReader()
+        self._reader = FrameReader(lengths)
         self._is_cut = False  # sending one was cancelled, perhaps in its middle
 
     async def send(self, frame: bytes) -> None:

@@ -113,8 +113,8 @@ def _open_records(handshake: ClientHandshake | ServerHandshake, rest: bytes) -> 
 async def _client_handshake(transport: T_Stream, config: ClientConfig) -> SecureStream[T_Stream]:
     config._check_transport(transport)
     channel = channel_over(transport)
-    frames = Frames(channel)
     handshake = config._new_handshake()
+    frames = Frames(channel, handshake.lengths)
     await frames.send(handshake.hello())
     server_key = await _receive_challenge(frames, handshake)
     await _judge(config, server_key)

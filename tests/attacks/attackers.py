@@ -13,9 +13,10 @@ import trio.testing
 
 import securestream as ss
 from securestream.protocol.errors import RemoteProtocolError
-from securestream.protocol.handshake import SecretPolicy
-from securestream.protocol.messages import PROLOGUE, ROUTE_SIZE, Kind, encode_frame
-from securestream.protocol.noise import XX, XX_PSK0, HandshakeState, SharedKeys
+from securestream.protocol.handshake import PATTERNS, SecretPolicy
+from securestream.protocol.messages import PROLOGUE, ROUTE_SIZE, Hello, Kind, decode_hello_untrusted, encode_frame
+from securestream.protocol.mlkem import DecapsulationKey
+from securestream.protocol.noise import HandshakeState, SharedKeys
 from securestream.protocol.records import RecordReader, RecordWriter
 from securestream.protocol.suites import RecordType
 
@@ -39,8 +40,9 @@ if TYPE_CHECKING:
     from securestream.protocol.keys import PrivateKey, PublicKey, SharedSecret
     from securestream.protocol.suites import Suite
 
-# hello: length 2, kind 1, magic 4, mode 1, count 1, suites, route 48, e 32, with a secret a tag of 16
-MODE, COUNT, SUITES = 7, 8, 9
+# hello: length 2, kind 1, magic 4, mode 1, count 1, suites (two here), route 48, e 32; hybrid: then e1, with a secret a
+# tag of 16 behind it; with a secret a tag of 16
+MODE, COUNT, SUITES, ROUTE, E, E_END = 7, 8, 9, 11, 59, 91
 SAID = b"what is meant for the other side alone"
 
 
@@ -69,10 +71,16 @@ def impostor_client_with_a_public_key() -> bool:
 
 
 def eavesdropper_with_stolen_keys(
-    stolen: Sequence[PrivateKey], suite: Suite, *, secret: SharedSecret | None = None
+    stolen: Sequence[PrivateKey],
+    suite: Suite,
+    *,
+    secret: SharedSecret | None = None,
+    ephemeral: PrivateKey | None = None,
 ) -> bool:
-    """Wants to read what he has recorded, with the long-term keys (and the secret) that he has stolen since."""
-    server = new_server(ephemeral=None, secrets=[secret] if secret else [], secret_policy=SecretPolicy.OPTIONAL)
+    """Wants to read what he has recorded, with the long-term keys (and the secret) that he has stolen since, and the
+    server's ephemeral too where a quantum computer has told him that."""
+    secrets = [secret] if secret else []
+    server = new_server(ephemeral=ephemeral, secrets=secrets, secret_policy=SecretPolicy.OPTIONAL)
     meeting = meet(new_client(suites=[suite], ephemeral=None, secret=secret), server)
     assert meeting.succeeded
     (writer, _), _ = meeting.records()
@@ -85,17 +93,17 @@ def _keys_from_record(
     frames: dict[Kind, bytes], stolen: Sequence[PrivateKey], secret: SharedSecret | None
 ) -> bytes | None:
     """He follows the handshake as the client that he isn't, with each Diffie-Hellman that he can compute."""
-    hello, challenge = (body(frames[kind], kind) for kind in (Kind.HELLO, Kind.CHALLENGE))
-    header = hello[: 6 + hello[5] + ROUTE_SIZE]
-    e_client = unchecked_key(hello[len(header) :][:32])
-    computed, e = SharedKeys(), claim(e_client)
-    computed._known = [(e, bytes(key.public_key), key.exchange(bytes(e_client))) for key in stolen]
+    hello = decode_hello_untrusted(body(frames[Kind.HELLO], Kind.HELLO))
+    challenge = body(frames[Kind.CHALLENGE], Kind.CHALLENGE)
+    computed, e = SharedKeys(), claim(unchecked_key(hello.e))
+    computed._known = [(e, bytes(key.public_key), key.exchange(hello.e)) for key in stolen]
     noise = HandshakeState(
-        XX_PSK0 if secret else XX,
+        PATTERNS[hello.uses_secret, hello.hybrid],
         initiator=True,
-        prologue=PROLOGUE + header,
+        prologue=PROLOGUE + hello.header,
         s=CLIENT_KEY if CLIENT_KEY in stolen else claim(CLIENT_KEY.public_key),
         e=e,
+        e1=_claimed_e1(hello, secret),
         psks=(secret.psk,) if secret else (),
         shared_keys=computed,
     )
@@ -108,13 +116,31 @@ def _keys_from_record(
     return noise.split()[0].key_bytes()
 
 
+def _claimed_e1(hello: Hello, secret: SharedSecret | None) -> DecapsulationKey | None:
+    """The KEM's key that the hello shows, to those who have the secret, with nobody's private half."""
+    if not hello.hybrid:
+        return None
+    reader = HandshakeState(
+        PATTERNS[hello.uses_secret, True],
+        initiator=False,
+        prologue=PROLOGUE + hello.header,
+        s=OTHER_KEY,
+        psks=(secret.psk,) if secret else (),
+    )
+    reader.read_message(hello.noise1)
+    assert reader.re1 is not None
+    claimed = DecapsulationKey.generate()
+    claimed.public_bytes = reader.re1._key.public_bytes_raw()
+    return claimed
+
+
 def thief_of_the_clients_key(es: bytes) -> bool:
     """Wants to pose as the server to that client, with his idea of the one Diffie-Hellman that he can't compute."""
     claimed = claim(SERVER_KEY.public_key)
     client, thief = new_client(), new_server(key=claimed, ephemeral=OTHER_KEY)
     hello = body(client.hello(), Kind.HELLO)
     thief.hello(hello)
-    thief._shared_keys._known.insert(0, (claimed, hello[-32:], es))
+    thief._shared_keys._known.insert(0, (claimed, hello[E - 3 : E_END - 3], es))
     try:
         return client.challenge(body(thief.challenge(), Kind.CHALLENGE)) == SERVER_KEY.public_key
     except RemoteProtocolError:
@@ -134,6 +160,11 @@ def with_suites(*suites: int) -> Callable[[bytes], bytes]:
 def with_route(route: bytes) -> Callable[[bytes], bytes]:
     """A hello whose route the attacker has written."""
     return lambda frame: frame[: SUITES + frame[COUNT]] + route + frame[SUITES + frame[COUNT] + ROUTE_SIZE :]
+
+
+def with_e(e: bytes) -> Callable[[bytes], bytes]:
+    """A hello whose ephemeral key the attacker has written."""
+    return lambda frame: frame[:E] + e + frame[E_END:]
 
 
 def stripper_of_suites() -> bool:

@@ -24,11 +24,13 @@ from securestream.protocol.errors import RemoteProtocolError
 from securestream.protocol.handshake import ClientHandshake, ServerHandshake, State
 from securestream.protocol.keys import PrivateKey, PublicKey
 from securestream.protocol.messages import FrameReader, Kind
+from securestream.protocol.mlkem import EncapsulationKey
 from securestream.protocol.records import RecordReader, RecordWriter
 
 from ..protocol.support import (
     BOTH_SUITES,
     CLIENT_KEY,
+    DEFAULTS,
     KEY,
     PREFIX,
     SERVER_KEY,
@@ -190,9 +192,17 @@ SERVER_SAYS = (b"balance 5,000", b"balance 4,900", b"balance 4,898" * 1_000, b"g
 def honest_configs(*suites: Suite) -> Configs:
     """A client and a server that know each other by their keys."""
     return (
-        ss.ClientConfig(key=CLIENT_KEY, server_key=SERVER_KEY.public_key, suites=suites or BOTH_SUITES),
+        ss.ClientConfig(
+            key=CLIENT_KEY,
+            server_key=SERVER_KEY.public_key,
+            suites=suites or BOTH_SUITES,
+            post_quantum=DEFAULTS.post_quantum,
+        ),
         ss.ServerConfig(
-            key=SERVER_KEY, authorize=ss.AuthorizedPeers([CLIENT_KEY.public_key]), suites=suites or BOTH_SUITES
+            key=SERVER_KEY,
+            authorize=ss.AuthorizedPeers([CLIENT_KEY.public_key]),
+            suites=suites or BOTH_SUITES,
+            post_quantum=DEFAULTS.post_quantum,
         ),
     )
 
@@ -393,10 +403,11 @@ async def _pass_on(target: trio.abc.HalfCloseableStream, data: bytes | None) -> 
 
 
 class Multiplications:
-    """Counts every X25519 that this program does."""
+    """Counts every X25519 that this program does, and every key of a peer's that its KEM looks at."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.count = 0
+        self.count = self.kem = 0
+        load = EncapsulationKey.__init__
         shared, base = sodium.backend.x25519, sodium.backend.x25519_base
 
         def counted_shared(private_key: bytes, public_key: bytes) -> bytes | None:
@@ -407,6 +418,11 @@ class Multiplications:
             self.count += 1
             return base(private_key)
 
+        def counted_load(key: EncapsulationKey, data: bytes) -> None:
+            self.kem += 1
+            load(key, data)
+
+        monkeypatch.setattr(EncapsulationKey, "__init__", counted_load)
         monkeypatch.setattr(sodium.backend, "x25519", counted_shared)
         monkeypatch.setattr(sodium.backend, "x25519_base", counted_base)
 

@@ -34,6 +34,7 @@ from ..protocol.support import (
 )
 from ..streams.support import in_background
 from . import scheme_2021
+from .attackers import E_END, E, with_e
 from .support import DEADLINE, claim, converse, honest_configs, met
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def test_no_peer_that_is_client_and_server_proves_for_the_attacker_here(victims_
         attacker = new_client(key=claim(SERVER_KEY.public_key), server_key=victims_key.public_key)
         victim.hello(hello := body(attacker.hello(), Kind.HELLO))
         challenge = body(victim.challenge(), Kind.CHALLENGE)
-        oracle.hello(hello[:-32] + challenge[:32])
+        oracle.hello(with_e(challenge[:32])(b"..." + hello)[3:])
         proof = body(oracle.challenge(), Kind.CHALLENGE)[start:end]
         assert refusal(victim.response, proof) is AlertCode.BAD_RESPONSE
 
@@ -180,7 +181,7 @@ def test_two_clients_with_one_key_are_not_answered_by_each_other() -> None:
     clients = [new_client(key=SERVER_KEY, ephemeral=None) for _ in range(2)]
     said = [body(client.hello(), Kind.HELLO) for client in clients]
     for client, others in zip(clients, reversed(said), strict=True):
-        assert refusal(client.challenge, others[-32:] + others) is AlertCode.PROTOCOL_ERROR
+        assert refusal(client.challenge, others[E - 3 : E_END - 3] + others) is AlertCode.PROTOCOL_ERROR
 
 
 def test_a_hello_thrown_back_is_no_challenge_and_no_response() -> None:

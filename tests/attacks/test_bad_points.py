@@ -21,6 +21,7 @@ from ..protocol.support import (
     new_server,
     refusal,
 )
+from .attackers import with_e
 from .support import Multiplications, at, claim, converse, honest_configs, meet, unchecked_key
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ async def test_a_bad_point_put_in_on_the_way_ends_both_sides(
 ) -> None:
     configs = honest_configs(suite)
     if kind is Kind.HELLO:
-        talk = await converse(configs, to_server=at(0, lambda unit: unit[:-32] + point))
+        talk = await converse(configs, to_server=at(0, with_e(point)))
     else:
         talk = await converse(configs, to_client=at(0, lambda unit: unit[:3] + point + unit[35:]))
     assert talk.failed

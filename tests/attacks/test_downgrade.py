@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,10 +10,20 @@ import pytest
 import securestream as ss
 from securestream.protocol.codes import AlertCode
 from securestream.protocol.handshake import SecretPolicy
-from securestream.protocol.messages import Kind, decode_hello_untrusted, encode_alert_frame, encode_frame, seal_route
+from securestream.protocol.messages import (
+    MODE_HFS,
+    MODE_PSK0,
+    Kind,
+    decode_hello_untrusted,
+    encode_alert_frame,
+    encode_frame,
+    seal_route,
+)
 
 from ..protocol.support import (
+    BOTH_SUITES,
     CLIENT_KEY,
+    KEM_EPHEMERAL,
     MIDDLEBOX_KEY,
     OTHER_KEY,
     SECRET,
@@ -21,7 +32,7 @@ from ..protocol.support import (
     new_client,
     new_server,
 )
-from .attackers import COUNT, MODE, stripper_of_suites, swapper_of_routes, with_route, with_suites
+from .attackers import COUNT, E_END, MODE, E, stripper_of_suites, swapper_of_routes, with_route, with_suites
 from .support import Change, Meeting, at, converse, honest_configs, meet, only
 
 if TYPE_CHECKING:
@@ -29,17 +40,30 @@ if TYPE_CHECKING:
 
     from trio.testing import MockClock
 
+    from securestream.protocol.hybrid import ClientPostQuantum, PostQuantum
     from securestream.protocol.suites import Suite
 
 pytestmark = pytest.mark.shows("downgrade")
 
 
+def in_mode(mode: int) -> Callable[[bytes], bytes]:
+    """A hello in another mode, as far as who doesn't know the client can make it fit: what Noise's message is to have
+    behind e is his own."""
+
+    def change(frame: bytes) -> bytes:
+        tag = bytes(16) if mode & MODE_PSK0 else b""
+        e1 = KEM_EPHEMERAL.public_bytes + tag if mode & MODE_HFS else b""
+        return encode_frame(Kind.HELLO, frame[3:MODE] + bytes([mode]) + frame[COUNT:E_END] + e1 + tag)
+
+    return change
+
+
 def without_secret(frame: bytes) -> bytes:
-    return encode_frame(Kind.HELLO, frame[3:MODE] + b"\0" + frame[COUNT:-16])
+    return in_mode(frame[MODE] & ~MODE_PSK0)(frame)
 
 
 def with_secret(frame: bytes) -> bytes:
-    return encode_frame(Kind.HELLO, frame[3:MODE] + b"\1" + frame[COUNT:] + bytes(16))
+    return in_mode(frame[MODE] | MODE_PSK0)(frame)
 
 
 def code_of(meeting: Meeting) -> AlertCode | None:
@@ -108,7 +132,7 @@ def set_byte(place: int, value: int) -> Callable[[bytes], bytes]:
     return lambda frame: frame[:place] + bytes([value]) + frame[place + 1 :]
 
 
-@pytest.mark.parametrize("mode", [value for value in range(256) if value & ~1][::3])
+@pytest.mark.parametrize("mode", [value for value in range(256) if value & ~3][::3])
 def test_a_mode_that_is_not_known_is_alert_3_and_not_a_default(mode: int) -> None:
     meeting = meet(new_client(), new_server(), only(Kind.HELLO, set_byte(MODE, mode)))
     assert code_of(meeting) is AlertCode.UNSUPPORTED_VERSION
@@ -145,6 +169,68 @@ async def test_a_refusal_in_clear_in_place_of_the_verdict_is_shown_as_one(
     assert not talk.client.error.authenticated
 
 
+# --- the hybrid handshake ------------------------------------------------------------------------------
+
+SERVERS: tuple[PostQuantum, ...] = ("prefer", "require")
+CLASSICAL: tuple[ClientPostQuantum, ...] = ("off", "fallback")
+
+
+@pytest.mark.parametrize("secret", [None, SECRET], ids=["XX", "XXpsk0"])
+def test_the_hybrid_mode_taken_out_of_hello_leads_nowhere(secret: ss.SharedSecret | None) -> None:
+    server = new_server(post_quantum="prefer", secrets=[SECRET], secret_policy=SecretPolicy.OPTIONAL)
+    to_classical = only(Kind.HELLO, lambda frame: in_mode(frame[MODE] & ~MODE_HFS)(frame))
+    meeting = meet(new_client(post_quantum="prefer", secret=secret), server, to_classical)
+    assert code_of(meeting) is (AlertCode.BAD_SECRET if secret else AlertCode.PROTOCOL_ERROR)
+    assert Kind.RESPONSE not in meeting.frames
+
+
+def test_the_hybrid_mode_put_into_hello_leads_nowhere() -> None:
+    meeting = meet(
+        new_client(post_quantum="off"), new_server(post_quantum="prefer"), only(Kind.HELLO, in_mode(MODE_HFS))
+    )
+    assert code_of(meeting) is AlertCode.PROTOCOL_ERROR
+    assert Kind.RESPONSE not in meeting.frames
+
+
+def test_a_kem_key_of_the_attackers_in_a_hybrid_hello_leads_nowhere() -> None:
+    client = new_client(post_quantum="prefer", ephemeral=None)
+    meeting = meet(client, new_server(post_quantum="prefer"), only(Kind.HELLO, in_mode(MODE_HFS)))
+    assert code_of(meeting) is AlertCode.PROTOCOL_ERROR
+    assert Kind.RESPONSE not in meeting.frames
+
+
+def test_a_client_that_was_told_that_there_is_no_hybrid_mode_is_refused_where_there_is_one() -> None:
+    for policy in SERVERS:
+        meeting = meet(new_client(post_quantum="fallback"), new_server(post_quantum=policy))
+        assert code_of(meeting) is AlertCode.INAPPROPRIATE_FALLBACK
+        assert Kind.CHALLENGE not in meeting.frames
+    assert meet(new_client(post_quantum="fallback"), new_server(post_quantum="off")).succeeded
+
+
+def test_the_mark_of_a_fallback_taken_out_of_hello_leads_nowhere() -> None:
+    """Who has made up the refusal would have to hide from the server that the client believed it."""
+    meeting = meet(
+        new_client(post_quantum="fallback"),
+        new_server(post_quantum="prefer"),
+        only(Kind.HELLO, with_suites(*BOTH_SUITES)),
+    )
+    assert code_of(meeting) is AlertCode.PROTOCOL_ERROR
+    assert Kind.RESPONSE not in meeting.frames
+
+
+def test_the_mark_of_a_fallback_changes_no_choice_of_a_suite() -> None:
+    for offer in itertools.permutations(BOTH_SUITES):
+        meetings = [
+            meet(new_client(post_quantum=choice, suites=offer), new_server(post_quantum="off")) for choice in CLASSICAL
+        ]
+        assert len({meeting.client.session.suite for meeting in meetings}) == 1
+
+
+def test_a_server_that_demands_the_hybrid_mode_refuses_a_classical_hello_with_alert_3() -> None:
+    meeting = meet(new_client(post_quantum="off"), new_server(post_quantum="require"))
+    assert code_of(meeting) is AlertCode.UNSUPPORTED_VERSION
+
+
 # --- the route ------------------------------------------------------------------------------------------
 
 
@@ -161,7 +247,7 @@ ROUTES: dict[str, Change] = {
         Kind.HELLO,
         with_route(decode_hello_untrusted(body(new_client(ephemeral=OTHER_KEY).hello(), Kind.HELLO)).route),
     ),
-    "one_of_his_own": only(Kind.HELLO, lambda frame: with_route(attackers_route(frame[-32:]))(frame)),
+    "one_of_his_own": only(Kind.HELLO, lambda frame: with_route(attackers_route(frame[E:E_END]))(frame)),
 }
 
 

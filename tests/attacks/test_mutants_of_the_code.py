@@ -14,11 +14,12 @@ import pytest
 import securestream as ss
 from securestream.protocol import handshake
 from securestream.protocol.messages import ROUTE_SIZE
-from securestream.protocol.noise import XX, HandshakeState, Pattern, SymmetricState, Token
+from securestream.protocol.mlkem import DecapsulationKey, EncapsulationKey
+from securestream.protocol.noise import HandshakeState, Pattern, SymmetricState, Token
 from securestream.protocol.suites import Suite
 from securestream.streams import wrap
 
-from ..protocol.support import CLIENT_KEY, SERVER_KEY, new_client, new_server
+from ..protocol.support import CLIENT_KEY, SERVER_EPHEMERAL, SERVER_KEY, new_client, new_server
 from .attackers import (
     eavesdropper_with_stolen_keys,
     impostor_client_with_a_public_key,
@@ -45,10 +46,9 @@ def without(token: Token) -> Mutate:
     """Noise without one of its Diffie-Hellmans."""
 
     def mutate(monkeypatch: pytest.MonkeyPatch) -> None:
-        messages = tuple(tuple(kept for kept in message if kept != token) for message in XX.messages)
-        weaker = Pattern("XX", messages)
-        monkeypatch.setattr(handshake, "XX", weaker)
-        monkeypatch.setattr(handshake, "XX_PSK0", weaker.with_modifier("psk0"))
+        for mode, pattern in handshake.PATTERNS.items():
+            messages = tuple(tuple(kept for kept in message if kept != token) for message in pattern.messages)
+            monkeypatch.setitem(handshake.PATTERNS, mode, Pattern(pattern.name, messages))
 
     return mutate
 
@@ -57,6 +57,19 @@ def no_ee(monkeypatch: pytest.MonkeyPatch) -> None:
     """Noise where that Diffie-Hellman is public: without it, the server's key would cross in clear."""
     dh = HandshakeState._dh
     monkeypatch.setattr(HandshakeState, "_dh", lambda noise, token: bytes(32) if token == "ee" else dh(noise, token))
+
+
+def no_kem(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A KEM whose shared secrets are public."""
+    encapsulate = EncapsulationKey.encapsulate
+    monkeypatch.setattr(EncapsulationKey, "encapsulate", lambda key: (encapsulate(key)[0], bytes(32)))
+    monkeypatch.setattr(DecapsulationKey, "decapsulate_untrusted", lambda _key, _ciphertext: bytes(32))
+
+
+def no_ee_and_no_kem(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where neither of the two that are to give forward secrecy does. Classical: only ee is there to be lost."""
+    no_ee(monkeypatch)
+    no_kem(monkeypatch)
 
 
 def without_associated_data(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,7 +130,7 @@ STOLEN = (SERVER_KEY, CLIENT_KEY)
 WINS: dict[str, tuple[Mutate, Callable[[], bool]]] = {
     "no_es": (no_es, impostor_server_with_a_public_key),
     "no_se": (no_se, impostor_client_with_a_public_key),
-    "no_ee": (no_ee, partial(eavesdropper_with_stolen_keys, STOLEN, Suite.XCHACHA20_POLY1305)),
+    "no_ee_and_no_kem": (no_ee_and_no_kem, partial(eavesdropper_with_stolen_keys, STOLEN, Suite.XCHACHA20_POLY1305)),
     "no_associated_data_suites": (without_associated_data, stripper_of_suites),
     "no_associated_data_route": (without_associated_data, swapper_of_routes),
     "no_prologue_suites": (no_prologue, stripper_of_suites),
@@ -156,6 +169,17 @@ def test_the_mutant_is_no_weaker_than_it_says(
     mutate(monkeypatch)
     assert not attack()
     assert not swapper_of_routes()
+
+
+def test_the_kem_gives_forward_secrecy_where_ee_does_not(hybrid: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    no_ee(monkeypatch)
+    assert eavesdropper_with_stolen_keys(STOLEN, Suite.XCHACHA20_POLY1305) is not hybrid
+
+
+def test_a_quantum_computer_reads_a_hybrid_connection_whose_kem_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    no_kem(monkeypatch)
+    everything = (*STOLEN, SERVER_EPHEMERAL)
+    assert eavesdropper_with_stolen_keys(everything, Suite.XCHACHA20_POLY1305, ephemeral=SERVER_EPHEMERAL)
 
 
 async def test_an_impostor_learns_the_clients_name_from_a_mutant_that_judges_too_late(

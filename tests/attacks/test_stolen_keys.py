@@ -19,10 +19,12 @@ from securestream.protocol.messages import Kind, encode_alert_frame, encode_fram
 from ..protocol.support import (
     CLIENT_EPHEMERAL,
     CLIENT_KEY,
+    DEFAULTS,
     KEY,
     MIDDLEBOX_KEY,
     OTHER_KEY,
     SECRET,
+    SERVER_EPHEMERAL,
     SERVER_KEY,
     body,
     flipped,
@@ -36,6 +38,8 @@ from .attackers import (
     impostor_server_with_a_public_key,
     impostor_who_wants_the_clients_name,
     thief_of_the_clients_key,
+    with_e,
+    with_route,
 )
 from .support import DEADLINE, claim, meet, said_by_server
 
@@ -98,6 +102,16 @@ def test_a_secret_and_keys_stolen_later_do_not_open_what_was_recorded(suite: Sui
     assert not eavesdropper_with_stolen_keys((SERVER_KEY, CLIENT_KEY), suite, secret=SECRET)
 
 
+def test_a_quantum_computer_reads_what_was_recorded_of_a_classical_connection_and_not_of_a_hybrid_one(
+    hybrid: bool, suite: Suite
+) -> None:
+    """Every private key of X25519 is known later: with the server's ephemeral he has every Diffie-Hellman."""
+    stolen = (SERVER_KEY, CLIENT_KEY, SERVER_EPHEMERAL)
+    assert eavesdropper_with_stolen_keys(stolen, suite, ephemeral=SERVER_EPHEMERAL) is not hybrid
+    with_secret = eavesdropper_with_stolen_keys(stolen, suite, secret=SECRET, ephemeral=SERVER_EPHEMERAL)
+    assert with_secret is not hybrid
+
+
 # --- an impostor learns nothing of the client ------------------------------------------------------------
 
 
@@ -112,7 +126,11 @@ async def test_an_impostor_gets_one_hello_and_the_end_whoever_the_client_is(
     sizes: set[int] = set()
     for key in (CLIENT_KEY, OTHER_KEY, PrivateKey(KEY)):
         config = ss.ClientConfig(
-            key=key, server_key=SERVER_KEY.public_key, suites=[suite], credentials=bytes(100 * key.public_key._raw[0])
+            key=key,
+            server_key=SERVER_KEY.public_key,
+            suites=[suite],
+            credentials=bytes(100 * key.public_key._raw[0]),
+            post_quantum=DEFAULTS.post_quantum,
         )
         near, far = trio.testing.memory_stream_pair()
         frames, impostor = FrameStream(far), new_server(key=MIDDLEBOX_KEY, ephemeral=None)
@@ -141,15 +159,15 @@ def probes() -> list[bytes]:
         new_client(server_key=OTHER_KEY.public_key).hello(),
         new_client(middlebox_key=MIDDLEBOX_KEY.public_key).hello(),
         new_client(server_key=OTHER_KEY.public_key, middlebox_key=SERVER_KEY.public_key).hello(),
-        genuine[:11] + bytes(48) + genuine[59:],
-        genuine[:-32] + bytes(OTHER_KEY.public_key),
+        with_route(bytes(48))(genuine),
+        with_e(bytes(OTHER_KEY.public_key))(genuine),
     ]
     return made + [flipped(genuine, 8 * at) for at in (11, 40, 58)]
 
 
 async def answer_to(hello: bytes, key: PrivateKey) -> bytes:
     """All that a server which demands the route says to a hello."""
-    config = ss.ServerConfig(key=key, authorize=ss.ANYONE, require_route=True)
+    config = ss.ServerConfig(key=key, authorize=ss.ANYONE, require_route=True, post_quantum=DEFAULTS.post_quantum)
     return await said_by_server(hello, config, ss.UnknownServerKey)
 
 
@@ -160,11 +178,11 @@ async def test_a_stranger_gets_the_same_answer_whatever_he_does_and_whoever_the_
     assert answers == {encode_alert_frame(AlertCode.UNKNOWN_SERVER_KEY)}
 
 
-def test_a_stranger_can_not_tell_a_client_that_knows_its_server_from_one_that_does_not() -> None:
+def test_a_stranger_can_not_tell_a_client_that_knows_its_server_from_one_that_does_not(hybrid: bool) -> None:
     """Without the server's private key the route opens for nobody, so both look like 48 random bytes."""
     for server_key in (None, SERVER_KEY.public_key):
         hello = body(new_client(server_key=server_key).hello(), Kind.HELLO)
-        assert len(encode_frame(Kind.HELLO, hello)) == 91
+        assert len(encode_frame(Kind.HELLO, hello)) == (1_275 if hybrid else 91)
         new_server(key=OTHER_KEY).hello(hello)  # no error: it might be random
 
 

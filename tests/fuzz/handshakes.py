@@ -13,6 +13,7 @@ from ..protocol.support import BOTH_SUITES, OTHER_SECRET, SECRET, new_client, ne
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from securestream.protocol.hybrid import PostQuantum
     from securestream.protocol.keys import PublicKey, SharedSecret
     from securestream.protocol.suites import Suite
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 POLICIES = (SecretPolicy.OFF, SecretPolicy.OPTIONAL, SecretPolicy.REQUIRED)
 SUITE_LISTS: tuple[tuple[Suite, ...], ...] = (BOTH_SUITES, BOTH_SUITES[::-1], BOTH_SUITES[:1], BOTH_SUITES[1:])
 SECRETS: tuple[SharedSecret | None, ...] = (None, SECRET, OTHER_SECRET)
+MODES = tuple((secret, hybrid) for hybrid in (False, True) for secret in SECRETS)
+SERVERS: tuple[PostQuantum, ...] = ("off", "prefer", "require")
 
 
 class Listener:
@@ -52,10 +55,16 @@ class ListeningServer(Listener):
         super().__init__()
         self.policy = choices.one_of(POLICIES)
         self.secrets = (SECRET,) if choices.byte() % 2 else (OTHER_SECRET, SECRET)
-        self.require_route = bool(choices.byte() % 2)
+        post_quantum, require_route = divmod(choices.byte(), 2)
+        self.require_route = bool(require_route)
+        self.post_quantum = SERVERS[post_quantum % len(SERVERS)]
         self.suites = choices.one_of(SUITE_LISTS)
         self.machine = new_server(
-            suites=self.suites, secrets=self.secrets, secret_policy=self.policy, require_route=self.require_route
+            suites=self.suites,
+            secrets=self.secrets,
+            secret_policy=self.policy,
+            require_route=self.require_route,
+            post_quantum=self.post_quantum,
         )
         self.client_key: PublicKey | None = None
 
@@ -74,9 +83,10 @@ class ListeningClient(Listener):
 
     def __init__(self, choices: Choices) -> None:
         super().__init__()
-        self.secret = choices.one_of(SECRETS)
+        self.secret, self.hybrid = choices.one_of(MODES)
         self.suites = choices.one_of(SUITE_LISTS)
-        self.machine = new_client(suites=self.suites, secret=self.secret)
+        post_quantum: PostQuantum = "prefer" if self.hybrid else "off"
+        self.machine = new_client(suites=self.suites, secret=self.secret, post_quantum=post_quantum)
         self.hello = self.machine.hello()
         self.server_key: PublicKey | None = None
         self.alert_code = 0

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, cast
 
 from nacl import bindings
 
+from securestream.protocol.handshake import PATTERNS
 from securestream.protocol.messages import PROLOGUE
-from securestream.protocol.noise import XX, XX_PSK0, HandshakeState
+from securestream.protocol.noise import HandshakeState
 from securestream.protocol.suites import Suite
 
-from ..protocol.support import KEY, Forger
+from ..protocol.support import KEM_EPHEMERAL, KEY, Forger
 
 if TYPE_CHECKING:
     from securestream.protocol.keys import PrivateKey, SharedSecret
@@ -45,14 +46,22 @@ class LooseKey:
 
 
 def loose_peer(
-    *, initiator: bool, header: bytes, key: PrivateKey, shown: bytes, ephemeral: PrivateKey, secret: SharedSecret | None
+    *,
+    initiator: bool,
+    header: bytes,
+    key: PrivateKey,
+    shown: bytes,
+    ephemeral: PrivateKey,
+    secret: SharedSecret | None,
+    hybrid: bool,
 ) -> HandshakeState:
     """Noise under any header, with any 32 bytes as its long-term key."""
     return HandshakeState(
-        XX if secret is None else XX_PSK0,
+        PATTERNS[secret is not None, hybrid],
         initiator=initiator,
         prologue=PROLOGUE + header,
         s=cast("PrivateKey", LooseKey(key, shown)),
         e=ephemeral,
+        e1=KEM_EPHEMERAL if initiator else None,
         psks=() if secret is None else (secret.psk,),
     )

@@ -1,6 +1,7 @@
 """Models nothing: gives the model's terms their bytes, by the protocol's real functions, to compare with the wire.
 
-Written from docs/protocol.md, section 1, and from PyNaCl's functions alone, so that it says what the document says.
+Written from docs/protocol.md, section 1, and from PyNaCl's and cryptography's functions alone, so that it says what the
+document says.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import hashlib
 import hmac
 from typing import TYPE_CHECKING
 
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from nacl import bindings
 
 from tests.model.noise_model import NONCES
@@ -23,6 +25,8 @@ _CONSTANTS = {
     function("securestream_1")(): b"securestream/1",
     function("mode_XX")(): b"SSv1\0",  # The header's magic stands before its mode.
     function("mode_XXpsk0")(): b"SSv1\1",
+    function("mode_XXhfs")(): b"SSv1\2",
+    function("mode_XXhfs+psk0")(): b"SSv1\3",
 }
 
 
@@ -45,6 +49,8 @@ class Evaluation:
         args = [self.bytes_of(arg) for arg in t.args]
         if t.head in ("public", "named"):
             return bindings.crypto_scalarmult_base(args[0])
+        if t.head == "kem_public":
+            return MLKEM768PrivateKey.from_seed_bytes(args[0]).public_key().public_bytes_raw()
         if t.head == "dh":
             return bindings.crypto_scalarmult(args[0], bindings.crypto_scalarmult_base(args[1]))
         if t.head == "hash":

@@ -23,7 +23,7 @@ arguments would merge runs of one session with different inputs and show attacks
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tests.model.attacker import PSK, att, beg, end, record, static
@@ -36,6 +36,7 @@ from tests.model.noise_model import (
     Transcript,
     dh,
     encrypt,
+    is_hybrid,
     named,
     public,
     transcript,
@@ -62,6 +63,7 @@ C_SESSION, C_PARTY, SERVER, MIDDLEBOX, OFFER, SUITE, RE, PAYLOAD = (var(number) 
 S_SESSION, S_PARTY, CLIENT, HEARD_OFFER, HEARD_ROUTE, CHOSEN, HEARD_E, HEARD_CREDENTIALS = (
     var(number) for number in range(31, 39)
 )
+KEM_RANDOM, HEARD_E1 = var(19), var(39)  # What the KEM adds to the client's and the server's.
 BODY = var(51)
 
 
@@ -127,8 +129,15 @@ class ClientRun:
 
     @property
     def e(self) -> Term:
+        return self._fresh("e_client")
+
+    @property
+    def e1(self) -> Term:
+        return self._fresh("e1_client")
+
+    def _fresh(self, head: str) -> Term:
         choices = (static(self.client), self.server, self.middlebox, self.offer, mode(self.pattern))
-        return function("e_client")(C_SESSION, *choices)
+        return function(head)(C_SESSION, *choices)
 
     def header(self) -> Header:
         """route key = BLAKE2b-256(key = X25519(e, R), label | e.public | R)."""
@@ -141,6 +150,8 @@ class ClientRun:
         one.
         """
         keys = Keys(self.e, static(self.client), RE, rs, PSK)
+        if is_hybrid(self.pattern):
+            keys = replace(keys, e1_initiator=self.e1, encapsulation=KEM_RANDOM)
         payload = PAYLOAD if self.flaws.suite_in_clear else pair(self.suite, PAYLOAD)
         return transcript(
             self.pattern,
@@ -228,11 +239,14 @@ class ServerRun:
         return Header(self.pattern, self.offer, HEARD_ROUTE)
 
     def fresh(self, head: str) -> Term:
-        return function(head)(S_SESSION, static(self.server), HEARD_E, self.header().wire(), self.suite)
+        heard = (HEARD_E, HEARD_E1) if is_hybrid(self.pattern) else (HEARD_E,)
+        return function(head)(S_SESSION, static(self.server), *heard, self.header().wire(), self.suite)
 
     def transcript(self, client: Term) -> Transcript:
         """`client`: the private key behind the key that response names."""
         keys = Keys(HEARD_E, client, self.fresh("e_server"), static(self.server), PSK)
+        if is_hybrid(self.pattern):
+            keys = replace(keys, e1_initiator=HEARD_E1, encapsulation=self.fresh("encapsulation"))
         own = self.fresh("server_payload")
         payload = own if self.flaws.suite_in_clear else pair(self.suite, own)
         payloads = (EMPTY, payload, HEARD_CREDENTIALS)

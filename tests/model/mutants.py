@@ -113,6 +113,12 @@ MUTANTS: tuple[Mutant, ...] = (
         "The attacker changes the server's choice on the way: the two ends use different ciphers, or the worse one.",
     ),
     _mutant(
+        "no ekem1",
+        _without("ekem1"),
+        "XXhfs: client's data and credentials stay secret when X25519 breaks",
+        "Who has recorded a session and breaks X25519 later reads it: the KEM's key crossed the wire for nothing.",
+    ),
+    _mutant(
         "client falls back to XX",
         Flaws(falls_back=True),
         "both modes served, long-term keys leaked: data meant for psk0 is secret",

@@ -1,5 +1,5 @@
-"""Models Noise's key schedule:  Noise_XX and Noise_XXpsk0, revision 34, with the specification's names and sentences
-(section 5).
+"""Models Noise's key schedule:  Noise_XX, Noise_XXpsk0 and their hybrid forms, revision 34, with the specification's
+names and sentences (section 5), and those of "KEM-based Hybrid Forward Secrecy for Noise" (section 4).
 
 Both parties compute the same function of what they hold, so one `transcript` serves both.  Where a party does not
 know a private key it holds a variable: whoever received a public key from the wire has `public(X)` for some X, as on
@@ -17,6 +17,9 @@ hkdf1, hkdf2, hkdf3 = function("hkdf1"), function("hkdf2"), function("hkdf3")  #
 encrypt = function("encrypt")  # ENCRYPT(k, n, ad, plaintext)
 dh = function("dh")  # Of two private keys.
 public = function("public")  # The group element that belongs to a private key.
+kem_public = function("kem_public")  # The encapsulation key that belongs to a decapsulation key.
+encapsulated = function("encapsulated")  # Of an encapsulation key and the sender's random number: the ciphertext.
+kem_output = function("kem_output")  # Of the same two: the shared secret.
 named = function("named")  # The bytes of a static public key, which tell whose it is.
 
 EMPTY = function("empty")()
@@ -25,7 +28,17 @@ NONCES = tuple(function(number)() for number in ("zero", "one", "two", "three"))
 PATTERNS: dict[str, tuple[tuple[str, ...], ...]] = {
     "XX": (("e",), ("e", "ee", "s", "es"), ("s", "se")),
     "XXpsk0": (("psk", "e"), ("e", "ee", "s", "es"), ("s", "se")),
+    "XXhfs": (("e", "e1"), ("e", "ee", "ekem1", "s", "es"), ("s", "se")),
+    "XXhfs+psk0": (("psk", "e", "e1"), ("e", "ee", "ekem1", "s", "es"), ("s", "se")),
 }
+
+
+def is_hybrid(pattern: str) -> bool:
+    return "hfs" in pattern
+
+
+def protocol_name(pattern: str) -> str:
+    return f"{pattern}_25519{'+MLKEM768' if is_hybrid(pattern) else ''}_ChaChaPoly_BLAKE2b"
 
 
 class SymmetricState:
@@ -69,13 +82,17 @@ class SymmetricState:
 
 @dataclass(frozen=True)
 class Keys:
-    """The private keys behind a run: initiator's and responder's, ephemeral and static, and the shared secret."""
+    """The private keys behind a run: initiator's and responder's, ephemeral and static, and the shared secret; of the
+    KEM, the initiator's and the responder's random number.
+    """
 
     e_initiator: Term
     s_initiator: Term
     e_responder: Term
     s_responder: Term
     psk: Term
+    e1_initiator: Term = EMPTY
+    encapsulation: Term = EMPTY
 
 
 @dataclass(frozen=True)
@@ -104,7 +121,7 @@ def transcript(
     pattern: str, keys: Keys, prologue: Term, payloads: tuple[Term, Term, Term], flaws: NoiseFlaws = NO_NOISE_FLAWS
 ) -> Transcript:
     """Runs the pattern's tokens in order; section 5.3, WriteMessage."""
-    state = SymmetricState(f"{pattern}_25519_ChaChaPoly_BLAKE2b", authenticate=flaws.associated_data)
+    state = SymmetricState(protocol_name(pattern), authenticate=flaws.associated_data)
     state.mix_hash(prologue)
     messages, hashes, chaining_keys = [], [], []
     for number, (tokens, payload) in enumerate(zip(PATTERNS[pattern], payloads, strict=True)):
@@ -129,6 +146,14 @@ def _process(state: SymmetricState, token: str, keys: Keys, *, by_initiator: boo
         return [e]
     if token == "s":
         return [state.encrypt_and_hash(named(keys.s_initiator if by_initiator else keys.s_responder))]
+    if token == "e1":
+        # Transferred as if it was a static DH public key.
+        return [state.encrypt_and_hash(kem_public(keys.e1_initiator))]
+    if token == "ekem1":
+        parts = kem_public(keys.e1_initiator), keys.encapsulation
+        ciphertext = state.encrypt_and_hash(encapsulated(*parts))
+        state.mix_key(kem_output(*parts))
+        return [ciphertext]
     if token == "psk":
         state.mix_key_and_hash(keys.psk)
     else:

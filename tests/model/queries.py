@@ -292,6 +292,32 @@ NO_DOWNGRADE = (
     fails(f"{SERVED}: data meant for XX is secret", BOTH_MODES, Secret(from_client("XX")), "XX has no other keys"),
 )
 
+# The hybrid mode: with all long-term keys, the secret, and every Diffie-Hellman known later.
+
+HFS = Setting(patterns=("XXhfs",))
+HFS_PSK0 = Setting(patterns=("XXhfs+psk0",), secret_leaked=True)
+COMPUTED = "the KEM's shared secret is in every key, and no Diffie-Hellman gives it"
+
+
+def _quantum(verdict: Judge, pattern: str, setting: Setting, because: str) -> list[Query]:
+    later = replace(setting, leaked_later=EVERYBODY, x25519_broken_later=True)
+    client = Secret(from_client(pattern), (S_PARTY,), afterwards=True)
+    server = Secret(from_server(pattern), (C_PARTY,), afterwards=True)
+    return [
+        verdict(f"{pattern}: client's data and credentials stay secret when X25519 breaks", later, client, because),
+        verdict(f"{pattern}: server's answer stays secret when X25519 breaks", later, server, because),
+    ]
+
+
+HYBRID = (
+    *_mode("XXhfs", HFS, HFS),
+    *_honest_runs("XXhfs+psk0", replace(HFS_PSK0, secret_leaked=False)),
+    *_quantum(holds, "XXhfs", HFS, COMPUTED),
+    *_quantum(holds, "XXhfs+psk0", HFS_PSK0, COMPUTED),
+    *_quantum(fails, "XX", XX, "all of XX's keys are made of Diffie-Hellmans"),
+    *_quantum(fails, "XXpsk0", PSK0_SECRET_KNOWN, "with the secret, all of XXpsk0's keys are, too"),
+)
+
 # Who learns who the client is.
 
 EVERYBODY_ELSE = (other(var(1)),)
@@ -395,6 +421,7 @@ QUERIES: tuple[Query, ...] = (
     *_mode("XXpsk0", PSK0, PSK0_SECRET_KNOWN),
     *SECRET,
     *NO_DOWNGRADE,
+    *HYBRID,
     *CLIENT_IDENTITY,
     *MIDDLEBOX_LEARNS,
 )

@@ -22,6 +22,7 @@ from tests.model.attacker import (
     leaks_afterwards,
     record,
     static,
+    x25519_breaks_afterwards,
 )
 from tests.model.handshake_model import (
     C_PARTY,
@@ -45,7 +46,7 @@ from tests.model.handshake_model import (
     server_ends,
     server_rules,
 )
-from tests.model.noise_model import PATTERNS, named
+from tests.model.noise_model import PATTERNS, is_hybrid, named, protocol_name
 from tests.model.saturate import Rule
 from tests.model.terms import Term, function, var
 
@@ -68,9 +69,8 @@ _CONSTANTS = (
     "suite_2",
     "suite_1_only",
     "suites_1_and_2",
-    "mode_XX",
-    "mode_XXpsk0",
-    *(f"Noise_{pattern}_25519_ChaChaPoly_BLAKE2b" for pattern in PATTERNS),
+    *(f"mode_{pattern}" for pattern in PATTERNS),
+    *(f"Noise_{protocol_name(pattern)}" for pattern in PATTERNS),
 )
 
 
@@ -93,6 +93,7 @@ class Setting:
     all_keys_leaked: bool = False
     leaked: tuple[Term, ...] = ()  # These parties' keys, from the start.
     leaked_later: tuple[Term, ...] = ()  # These parties' keys and the secret, after the sessions.
+    x25519_broken_later: bool = False  # Beside that.
     suite_1_broken: bool = False  # A record of suite 1 gives its key away; suites are really negotiated.
     flaws: Flaws = NO_FLAWS
 
@@ -100,9 +101,13 @@ class Setting:
     def identities_known(self) -> bool:
         return self.cast is Cast.ANYONE
 
+    @property
+    def has_kem(self) -> bool:
+        return any(is_hybrid(pattern) for pattern in self.patterns)
+
     def rules(self) -> Iterator[Rule]:
         yield from constants(_CONSTANTS)
-        yield from knowledge(identities_known=self.identities_known)
+        yield from knowledge(identities_known=self.identities_known, kem=self.has_kem)
         yield from self._leaks()
         if self.patterns == (flawed_2021.PATTERN,):
             yield from flawed_2021.rules()
@@ -119,7 +124,9 @@ class Setting:
         if self.cast is Cast.ANYONE and not self.all_keys_leaked:
             yield leak_on_request()
         if self.leaked_later:
-            yield from leaks_afterwards(self.leaked_later, identities_known=self.identities_known)
+            yield from leaks_afterwards(self.leaked_later, identities_known=self.identities_known, kem=self.has_kem)
+        if self.x25519_broken_later:
+            yield x25519_breaks_afterwards()
         if self.suite_1_broken:
             key, plain = var(1), var(2)
             words = "suite 1 is broken: the attacker gets the key of the record with {m}"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pytest
 
 from securestream.protocol.handshake import SecretPolicy
 from securestream.protocol.keys import PrivateKey, SharedSecret
 from securestream.protocol.messages import Kind
+from securestream.protocol.mlkem import EncapsulationKey
 from securestream.protocol.suites import Suite
 from tests.model.attacker import PSK, static
 from tests.model.concrete import Evaluation
@@ -19,8 +21,10 @@ from tests.model.handshake_model import (
     CLIENT,
     HEARD_CREDENTIALS,
     HEARD_E,
+    HEARD_E1,
     HEARD_OFFER,
     HEARD_ROUTE,
+    KEM_RANDOM,
     MIDDLEBOX,
     NO_FLAWS,
     OFFER,
@@ -32,8 +36,12 @@ from tests.model.handshake_model import (
     ClientRun,
     ServerRun,
 )
-from tests.model.noise_model import PATTERNS, Transcript
-from tests.protocol.support import body, new_client, new_server
+from tests.model.noise_model import PATTERNS, Transcript, encapsulated, is_hybrid, kem_output, kem_public
+from tests.protocol.support import KEM_EPHEMERAL, body, new_client, new_server, repeatable_kem
+
+if TYPE_CHECKING:
+    from securestream.protocol.hybrid import PostQuantum
+    from tests.model.terms import Term
 
 pytestmark = pytest.mark.shows("model")
 
@@ -57,18 +65,22 @@ class Wire:
 
 
 def wire(pattern: str) -> Wire:
-    secret = SECRET if pattern == "XXpsk0" else None
+    secret = SECRET if "psk0" in pattern else None
+    post_quantum: PostQuantum = "require" if is_hybrid(pattern) else "off"
     client = new_client(
         key=CLIENT_KEY,
         server_key=SERVER_KEY.public_key,
         middlebox_key=R_KEY.public_key,
         suites=(Suite.XCHACHA20_POLY1305, Suite.AEGIS_256),
         secret=secret,
+        post_quantum=post_quantum,
         ephemeral=CLIENT_E,
     )
     policy = SecretPolicy.REQUIRED if secret else SecretPolicy.OFF
     secrets = [secret] if secret else []
-    server = new_server(key=SERVER_KEY, secrets=secrets, secret_policy=policy, ephemeral=SERVER_E)
+    server = new_server(
+        key=SERVER_KEY, secrets=secrets, secret_policy=policy, post_quantum=post_quantum, ephemeral=SERVER_E
+    )
     hello = body(client.hello(), Kind.HELLO)
     server.hello(hello)
     challenge = body(server.challenge(PAYLOADS[0]), Kind.CHALLENGE)
@@ -90,6 +102,19 @@ def agree(real: Wire, header: bytes, t: Transcript, value: Evaluation) -> None:
     assert value.bytes_of(t.to_initiator)[:32] == real.to_client
 
 
+@pytest.fixture(autouse=True)
+def repeatable(monkeypatch: pytest.MonkeyPatch) -> None:
+    repeatable_kem(monkeypatch)
+
+
+def of_the_kem(key: Term, random: Term) -> dict[Term, bytes]:
+    """The client's key, and what one encapsulation to it has given."""
+    ciphertext, shared = EncapsulationKey(KEM_EPHEMERAL.public_bytes).encapsulate()
+    parts = kem_public(key), random
+    seed = KEM_EPHEMERAL._key.private_bytes_raw()
+    return {key: seed, encapsulated(*parts): ciphertext, kem_output(*parts): shared}
+
+
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_the_model_of_the_client_is_what_the_code_does(pattern: str) -> None:
     real = wire(pattern)
@@ -97,6 +122,7 @@ def test_the_model_of_the_client_is_what_the_code_does(pattern: str) -> None:
     value = Evaluation(
         {
             run.e: bytes(CLIENT_E),
+            **of_the_kem(run.e1, KEM_RANDOM),
             static(C_PARTY): bytes(CLIENT_KEY),
             RE: bytes(SERVER_E),
             SERVER: bytes(SERVER_KEY),
@@ -119,6 +145,7 @@ def test_the_model_of_the_server_is_what_the_code_does(pattern: str) -> None:
     value = Evaluation(
         {
             HEARD_E: bytes(CLIENT_E),
+            **of_the_kem(HEARD_E1, run.fresh("encapsulation")),
             CLIENT: bytes(CLIENT_KEY),
             run.fresh("e_server"): bytes(SERVER_E),
             static(S_PARTY): bytes(SERVER_KEY),

@@ -162,6 +162,6 @@ def _text(t: Term, swapped: frozenset[Term]) -> str:
     if not t.head:
         return f"X{t.number}"
     # A symbol of TPTP has one arity, and begins with a small letter.
-    name = f"f_{t.head.lower()}" + (str(len(t.args)) if t.head == PAIRING else "")
+    name = f"f_{t.head.lower().replace('+', '_')}" + (str(len(t.args)) if t.head == PAIRING else "")
     args = t.args[::-1] if t in swapped else t.args
     return f"{name}({', '.join(_text(arg, swapped) for arg in args)})" if args else name

@@ -22,6 +22,7 @@ from securestream.protocol.errors import RemoteProtocolError
 from securestream.protocol.handshake import ClientHandshake, SecretPolicy, ServerHandshake
 from securestream.protocol.keys import PrivateKey, PublicKey, SharedSecret
 from securestream.protocol.messages import FrameReader, Kind
+from securestream.protocol.mlkem import DecapsulationKey, EncapsulationKey
 from securestream.protocol.plaintext import DevSuite
 from securestream.protocol.records import End, RecordReader, RecordWriter
 from securestream.protocol.suites import RecordType, Suite
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from securestream.protocol import sodium
     from securestream.protocol.codes import AlertCode
+    from securestream.protocol.hybrid import ClientPostQuantum, PostQuantum
     from securestream.protocol.padding import PaddingPolicy
 
 P = ParamSpec("P")
@@ -44,6 +46,7 @@ CLIENT_KEY, SERVER_KEY, MIDDLEBOX_KEY, OTHER_KEY = (PrivateKey(bytes([n]) * 32) 
 CLIENT_EPHEMERAL, SERVER_EPHEMERAL = PrivateKey(bytes([5]) * 32), PrivateKey(bytes([6]) * 32)
 SECRET, OTHER_SECRET = SharedSecret(bytes(range(32))), SharedSecret(bytes(range(1, 33)))
 KEY = bytes(range(100, 132))
+KEM_EPHEMERAL = DecapsulationKey.from_seed(bytes(range(64)))
 BOTH_SUITES = (Suite.XCHACHA20_POLY1305, Suite.AEGIS_256)
 
 AnySuite = Suite | DevSuite
@@ -102,7 +105,17 @@ def loaded_again(module: ModuleType) -> ModuleType:
     return again
 
 
-# --- handshakes -------------------------------------------------------------------------------------
+@dataclass
+class Defaults:
+    """What the machines below do unless they are told."""
+
+    post_quantum: PostQuantum = "off"
+
+
+DEFAULTS = Defaults()
+
+
+# --- handshakes ------------------------------------------------------------------------------------
 
 
 def new_client(
@@ -112,6 +125,7 @@ def new_client(
     suites: Sequence[Suite] = BOTH_SUITES,
     middlebox_key: PublicKey | None = None,
     secret: SharedSecret | None = None,
+    post_quantum: ClientPostQuantum | None = None,
     ephemeral: PrivateKey | None = CLIENT_EPHEMERAL,
 ) -> ClientHandshake:
     """A client whose messages are the same at every run."""
@@ -121,7 +135,9 @@ def new_client(
         suites=suites,
         middlebox_key=middlebox_key,
         secret=secret,
+        post_quantum=post_quantum or DEFAULTS.post_quantum,
         ephemeral=ephemeral,
+        kem_ephemeral=KEM_EPHEMERAL if ephemeral else None,
     )
 
 
@@ -132,17 +148,30 @@ def new_server(
     secrets: Sequence[SharedSecret] = (),
     secret_policy: SecretPolicy = SecretPolicy.OFF,
     require_route: bool = False,
+    post_quantum: PostQuantum | None = None,
     ephemeral: PrivateKey | None = SERVER_EPHEMERAL,
 ) -> ServerHandshake:
-    """A server whose messages are the same at every run."""
+    """A server whose messages are the same at every run, but for the ciphertext in a hybrid challenge."""
     return ServerHandshake(
         key=key,
         suites=suites,
         secrets=secrets,
         secret_policy=secret_policy,
         require_route=require_route,
+        post_quantum=post_quantum or DEFAULTS.post_quantum,
         ephemeral=ephemeral,
     )
+
+
+def repeatable_kem(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is encapsulated to the fixed key is the same at every run, so that frames of one run do in another."""
+    encapsulate = EncapsulationKey.encapsulate
+    fixed = encapsulate(EncapsulationKey(KEM_EPHEMERAL.public_bytes))
+
+    def repeated(key: EncapsulationKey) -> tuple[bytes, bytes]:
+        return fixed if key._key.public_bytes_raw() == KEM_EPHEMERAL.public_bytes else encapsulate(key)
+
+    monkeypatch.setattr(EncapsulationKey, "encapsulate", repeated)
 
 
 def body(frame: bytes, kind: Kind) -> bytes:

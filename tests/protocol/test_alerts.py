@@ -17,10 +17,10 @@ def test_the_codes_are_the_protocols() -> None:
     names = (
         "application_error bad_response unsupported_version no_common_suite unknown_server_key bad_secret access_denied"
         " bad_credentials handshake_timeout busy protocol_error bad_record internal_error shutting_down"
-        " backend_unavailable idle_timeout"
+        " backend_unavailable idle_timeout inappropriate_fallback"
     )
-    assert [Alert(code).name for code in range(1, 17)] == names.split()
-    assert [int(code) for code in AlertCode] == list(range(1, 17))
+    assert [Alert(code).name for code in range(1, 18)] == names.split()
+    assert [int(code) for code in AlertCode] == list(range(1, 18))
 
 
 def test_a_code_of_the_application_has_a_name_too() -> None:
@@ -41,7 +41,7 @@ def test_a_message_has_at_most_16345_bytes_of_utf8() -> None:
             Alert(1, message)
 
 
-@pytest.mark.parametrize("code", [17, 4_095])
+@pytest.mark.parametrize("code", [18, 4_095])
 def test_a_code_that_the_protocol_has_not_named_is_not_the_application_s_to_use(code: int) -> None:
     with pytest.raises(ValueError, match="from 4,096 up"):
         Alert.of_application(code, "")

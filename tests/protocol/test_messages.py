@@ -14,6 +14,7 @@ from securestream.protocol.codes import AlertCode
 from securestream.protocol.errors import RemoteProtocolError
 from securestream.protocol.keys import LOW_ORDER
 from securestream.protocol.messages import (
+    LENGTHS,
     FrameReader,
     Hello,
     Kind,
@@ -21,6 +22,7 @@ from securestream.protocol.messages import (
     decode_hello_untrusted,
     encode_alert_frame,
     encode_frame,
+    lengths_in_mode,
     open_route_untrusted,
     seal_route,
 )
@@ -39,7 +41,13 @@ from .support import (
 
 E_PUBLIC, R = bytes(CLIENT_EPHEMERAL.public_key), bytes(MIDDLEBOX_KEY.public_key)
 SHARED = CLIENT_EPHEMERAL.exchange(R)
-BOUNDS = {Kind.HELLO: (90, 360), Kind.CHALLENGE: (100, 32_868), Kind.RESPONSE: (67, 32_835), Kind.ALERT: (5, 5)}
+BOUNDS = [
+    (Kind.HELLO, 90, 360),
+    (Kind.HELLO, 1_274, 1_400),
+    (Kind.CHALLENGE, 100, 33_972),
+    (Kind.RESPONSE, 67, 32_835),
+    (Kind.ALERT, 5, 5),
+]
 EVERY_KIND = set(Kind)
 
 # --- frames -----------------------------------------------------------------------------------------
@@ -52,16 +60,15 @@ def judge(length: int, kind: int, rest: bytes = b"", expected: set[Kind] = EVERY
     return reader.next_frame(expected)
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_a_length_out_of_bounds_is_refused_as_soon_as_three_bytes_are_there(kind: Kind) -> None:
-    least, most = BOUNDS[kind]
+@pytest.mark.parametrize(("kind", "least", "most"), BOUNDS)
+def test_a_length_out_of_bounds_is_refused_as_soon_as_three_bytes_are_there(kind: Kind, least: int, most: int) -> None:
     for length in (0, 1, 2, 3, least - 1, most + 1, 65_535):
         assert refusal(judge, length, kind) is AlertCode.PROTOCOL_ERROR
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_a_length_at_its_bounds_is_waited_for_and_read(kind: Kind) -> None:
-    for length in BOUNDS[kind]:
+@pytest.mark.parametrize(("kind", "least", "most"), BOUNDS)
+def test_a_length_at_its_bounds_is_waited_for_and_read(kind: Kind, least: int, most: int) -> None:
+    for length in (least, most):
         content = bytes(range(1, 200)) * 200
         assert judge(length, kind) is None
         assert judge(length, kind, content[: length - 4]) is None
@@ -75,7 +82,7 @@ def test_an_unknown_kind_is_refused_as_soon_as_three_bytes_are_there(number: int
 
 @pytest.mark.parametrize("kind", Kind)
 def test_a_kind_that_does_not_belong_here_is_refused(kind: Kind) -> None:
-    assert refusal(judge, BOUNDS[kind][0], kind, expected=EVERY_KIND - {kind}) is AlertCode.PROTOCOL_ERROR
+    assert refusal(judge, LENGTHS[kind][0].start, kind, expected=EVERY_KIND - {kind}) is AlertCode.PROTOCOL_ERROR
 
 
 @pytest.mark.parametrize("beginning", [b"", b"\x05", b"\x05\x00"])
@@ -144,6 +151,8 @@ def hello_body(
     """The body of a hello with any field wrong."""
     if tag is None:
         tag = b"\x44" * 16 if mode & 1 else b""
+    if mode & 2:
+        tag = b"\x55" * 1_184 + 2 * tag  # what is in it, Noise will judge
     return magic + bytes([mode, len(suites) if count is None else count, *suites]) + route + e + tag
 
 
@@ -153,15 +162,15 @@ def refused_hello(body: bytes, why: str) -> AlertCode:
     return caught.value.alert_code
 
 
-@pytest.mark.parametrize("mode", [0, 1])
+@pytest.mark.parametrize("mode", [0, 1, 2, 3])
 def test_a_hello_is_laid_out_as_the_protocol_says(mode: int) -> None:
     body = hello_body(mode=mode, suites=(2, 9, 1))
     hello = decode_hello_untrusted(body)
-    assert hello.uses_secret is bool(mode)
+    assert (hello.uses_secret, hello.hybrid) == (bool(mode & 1), bool(mode & 2))
     assert hello.suites == (2, 9, 1)
     assert hello.route == b"\x33" * 48
     assert hello.e == E_PUBLIC
-    assert hello.noise1 == E_PUBLIC + (b"\x44" * 16 if mode else b"")
+    assert hello.noise1 == body[6 + 3 + 48 :]
     assert hello.header == body[: 6 + 3 + 48]
     assert hello.encode() == struct.pack("<HB", 3 + len(body), 1) + body
 
@@ -169,7 +178,23 @@ def test_a_hello_is_laid_out_as_the_protocol_says(mode: int) -> None:
 def test_the_least_and_the_most_hello_have_90_and_360_bytes() -> None:
     least = decode_hello_untrusted(hello_body(suites=(1,)))
     most = decode_hello_untrusted(hello_body(mode=1, suites=tuple(range(255))))
-    assert (len(least.encode()), len(most.encode())) == BOUNDS[Kind.HELLO]
+    assert (len(least.encode()), len(most.encode())) == (90, 360)
+
+
+@pytest.mark.parametrize(("mode", "count"), [(2, 127), (3, 95)])
+def test_a_hybrid_hello_has_at_most_1400_bytes_and_so_many_suites(mode: int, count: int) -> None:
+    least = hello_body(mode=mode, suites=(1,))
+    most = hello_body(mode=mode, suites=tuple(range(count)))
+    assert 3 + len(least) == (1_306 if mode & 1 else 1_274)
+    assert 3 + len(most) == 1_400
+    for body in (least, most):
+        assert decode_hello_untrusted(body).encode()[3:] == body
+
+
+@pytest.mark.parametrize("hybrid", [False, True])
+def test_a_client_knows_what_length_its_challenge_may_have(hybrid: bool) -> None:
+    (bounds,) = lengths_in_mode(hybrid=hybrid)[Kind.CHALLENGE]
+    assert (bounds[0], bounds[-1]) == ((1_204, 33_972) if hybrid else (100, 32_868))
 
 
 @pytest.mark.parametrize("magic", [b"SSv0", b"SSv2", b"SSv\xff"])
@@ -182,9 +207,9 @@ def test_another_magic_is_alert_11(magic: bytes) -> None:
     assert refused_hello(hello_body(magic=magic), "not a hello") is AlertCode.PROTOCOL_ERROR
 
 
-@pytest.mark.parametrize("bit", range(1, 8))
-def test_every_mode_bit_but_psk0_is_alert_3(bit: int) -> None:
-    for mode in (1 << bit, 1 << bit | 1):
+@pytest.mark.parametrize("bit", range(2, 8))
+def test_every_mode_bit_but_psk0_and_hfs_is_alert_3(bit: int) -> None:
+    for mode in (1 << bit, 1 << bit | 1, 1 << bit | 2):
         assert refused_hello(hello_body(mode=mode), "mode") is AlertCode.UNSUPPORTED_VERSION
 
 

@@ -14,9 +14,12 @@ from noise.connection import Keypair, NoiseConnection
 
 from securestream.protocol.codes import AlertCode
 from securestream.protocol.errors import LocalProtocolError, RemoteProtocolError
+from securestream.protocol.hybrid import CIPHERTEXT_SIZE
 from securestream.protocol.keys import LOW_ORDER, PrivateKey, PublicKey
 from securestream.protocol.noise import (
     XX,
+    XX_HFS,
+    XX_HFS_PSK0,
     XX_PSK0,
     CipherState,
     HandshakeState,
@@ -27,7 +30,17 @@ from securestream.protocol.noise import (
     protocol_name,
 )
 
-from .support import CLIENT_EPHEMERAL, CLIENT_KEY, PROPERTY, SERVER_EPHEMERAL, SERVER_KEY, flipped, refusal
+from .support import (
+    CLIENT_EPHEMERAL,
+    CLIENT_KEY,
+    KEM_EPHEMERAL,
+    PROPERTY,
+    SERVER_EPHEMERAL,
+    SERVER_KEY,
+    flipped,
+    refusal,
+    repeatable_kem,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -174,6 +187,7 @@ def new_side(pattern: Pattern = XX, *, initiator: bool) -> HandshakeState:
         prologue=b"prologue",
         s=CLIENT_KEY if initiator else SERVER_KEY,
         e=CLIENT_EPHEMERAL if initiator else SERVER_EPHEMERAL,
+        e1=KEM_EPHEMERAL if initiator else None,
         psks=(PSK,) if pattern.has_psk else (),
     )
 
@@ -196,7 +210,20 @@ def test_another_implementation_agrees_after_each_message(pattern: Pattern, init
         assert receiving.decrypt_with_ad(b"", theirs.encrypt(payload)) == payload
 
 
-# --- forged messages --------------------------------------------------------------------------------
+@pytest.fixture
+def repeatable(monkeypatch: pytest.MonkeyPatch) -> None:
+    repeatable_kem(monkeypatch)
+
+
+def test_the_pattern_asks_for_the_kem_before_its_keys_are_there() -> None:
+    pattern = Pattern("X0", (("ekem1",),))
+    with pytest.raises(LocalProtocolError, match="'ekem1'"):
+        HandshakeState(pattern, initiator=True, prologue=b"", s=CLIENT_KEY).write_message()
+    with pytest.raises(LocalProtocolError, match="'ekem1'"):
+        HandshakeState(pattern, initiator=False, prologue=b"", s=CLIENT_KEY).read_message(bytes(CIPHERTEXT_SIZE))
+
+
+# --- forged messages -------------------------------------------------------------------------------
 
 
 def messages_of(pattern: Pattern) -> list[bytes]:
@@ -221,18 +248,23 @@ def read_up_to(pattern: Pattern, number: int) -> HandshakeState:
     return side
 
 
-@pytest.mark.parametrize(("pattern", "number"), [(XX, 1), (XX, 2), (XX_PSK0, 0), (XX_PSK0, 1), (XX_PSK0, 2)])
+MESSAGES = [(XX, 1), (XX, 2), (XX_PSK0, 0), (XX_PSK0, 1), (XX_PSK0, 2)]
+MESSAGES += [(XX_HFS, 1), (XX_HFS, 2), (XX_HFS_PSK0, 0), (XX_HFS_PSK0, 1), (XX_HFS_PSK0, 2)]
+
+
+@pytest.mark.parametrize(("pattern", "number"), MESSAGES)
+@pytest.mark.usefixtures("repeatable")
 def test_a_forged_message_leaves_the_state_as_it_was_and_the_genuine_one_still_works(
     pattern: Pattern, number: int
 ) -> None:
     message = messages_of(pattern)[number]
     side = read_up_to(pattern, number)
-    before = (side.get_handshake_hash(), side.rs, side.re, side.is_finished)
-    forgeries = [flipped(message, 8 * at + at % 8) for at in range(len(message))]
+    before = (side.get_handshake_hash(), side.rs, side.re, side.re1, side.is_finished)
+    forgeries = [flipped(message, 8 * at + at % 8) for at in range(0, len(message), 1 + len(message) // 200)]
     for forged in [*forgeries, b"", message[:31], message[:-1], message + b"\0", bytes(len(message))]:
         with pytest.raises(RemoteProtocolError):
             side.read_message(forged)
-        assert (side.get_handshake_hash(), side.rs, side.re, side.is_finished) == before
+        assert (side.get_handshake_hash(), side.rs, side.re, side.re1, side.is_finished) == before
     assert side.read_message(message) == b"payload"
 
 
@@ -327,6 +359,16 @@ def test_modifiers_put_psk_where_section_9_says() -> None:
     assert both.name == "XXpsk0+psk3"
     assert both.messages == (("psk", "e"), XX.messages[1], ("s", "se", "psk"))
     assert not XX.has_psk
+
+
+def test_the_modifier_hfs_puts_e1_and_ekem1_where_the_extension_says() -> None:
+    assert XX_HFS.messages == (("e", "e1"), ("e", "ee", "ekem1", "s", "es"), ("s", "se"))
+    assert XX_HFS_PSK0.messages == (("psk", "e", "e1"), *XX_HFS.messages[1:])
+    assert protocol_name(XX_HFS) == b"Noise_XXhfs_25519+MLKEM768_ChaChaPoly_BLAKE2b"
+    assert protocol_name(XX_HFS_PSK0) == b"Noise_XXhfs+psk0_25519+MLKEM768_ChaChaPoly_BLAKE2b"
+    assert not XX.has_kem
+    with pytest.raises(ValueError, match="does not modify XXhfs"):
+        XX_HFS.with_modifier("hfs")
 
 
 @pytest.mark.parametrize(

@@ -88,8 +88,8 @@ def test_a_server_takes_clients_without_a_route_unless_it_demands_one() -> None:
 
 
 def test_the_mode_is_judged_as_soon_as_it_is_there() -> None:
-    assert refusal(decode_hello_untrusted, b"SSv1\x02\x01") is AlertCode.UNSUPPORTED_VERSION
-    assert refusal(decode_hello_untrusted, b"SSv1\x02") is AlertCode.PROTOCOL_ERROR
+    assert refusal(decode_hello_untrusted, b"SSv1\x04\x01") is AlertCode.UNSUPPORTED_VERSION
+    assert refusal(decode_hello_untrusted, b"SSv1\x04") is AlertCode.PROTOCOL_ERROR
 
 
 @pytest.mark.parametrize("psk", ["psk1", "psk2", "psk3"])

@@ -119,7 +119,7 @@ def test_texts_of_a_hello_that_is_refused() -> None:
     assert text_of(decode_hello_untrusted, b"GET ") == "not a hello of this protocol"
     assert text_of(decode_hello_untrusted, b"SSv2") == "version b'2' of the protocol, this is b'1'"
     assert text_of(decode_hello_untrusted, header_only) == "a hello that ends in its header"
-    assert text_of(decode_hello_untrusted, plain[:4] + b"\2" + plain[5:]) == "mode 0x02 is not known here"
+    assert text_of(decode_hello_untrusted, plain[:4] + b"\4" + plain[5:]) == "mode 0x04 is not known here"
     told = "a hello whose length is not what its mode and suite count say"
     assert text_of(decode_hello_untrusted, plain[:-1]) == told
     assert text_of(decode_hello_untrusted, duplicates) == "a hello whose suite list is empty or has duplicates"

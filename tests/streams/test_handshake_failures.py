@@ -300,7 +300,7 @@ async def test_credentials_that_cannot_be_sent_are_the_client_s_own_error(
 # --- a client of another version ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("at", "value"), [(6, ord("2")), (7, 2), (7, 0x80)], ids=["version", "mode 2", "mode 128"])
+@pytest.mark.parametrize(("at", "value"), [(6, ord("2")), (7, 4), (7, 0x80)], ids=["version", "mode 4", "mode 128"])
 async def test_another_version_or_mode_is_alert_3(at: int, value: int, autojump_clock: MockClock) -> None:
     client, server = matching_configs()
     assert client.key is not None
@@ -366,6 +366,7 @@ EXAMPLES: dict[ss.StreamError, str] = {
     ss.ServerKeyMismatch(KEY, KEY): "server_key_mismatch",
     ss.HandshakeRefused(ss.Alert(7)): "access_denied",
     ss.UnsupportedVersion(): "unsupported_version",
+    ss.InappropriateFallback(): "inappropriate_fallback",
     ss.NoCommonSuite(): "no_common_suite",
     ss.UnknownServerKey(): "unknown_server_key",
     ss.BadSecret(): "bad_secret",
@@ -384,6 +385,7 @@ IN_THE_HANDSHAKE = {
     "HandshakeError", "HandshakeTimeout", "HandshakeTruncated", "ServerKeyMismatch", "HandshakeRefused",
     "UnsupportedVersion", "NoCommonSuite", "UnknownServerKey", "BadSecret", "BadResponse", "AccessDenied",
     "ServerBusy", "AuthorizationFailed", "SecretsFailed", "BadCredentials", "CredentialsFailed", "NotLoopback",
+    "InappropriateFallback",
 }  # fmt: skip
 
 

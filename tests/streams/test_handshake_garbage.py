@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from securestream.protocol.handshake import ClientHandshake
 
 NOISE = random.Random(0).randbytes(40_000)
+E = 3 + 6 + 2 + 48  # where the ephemeral key lies in a hello with two suites
 
 
 def flipped(data: bytes, at: int) -> bytes:
@@ -54,8 +55,8 @@ HELLOS: dict[str, Callable[[bytes], bytes]] = {
     "a wrong magic": lambda hello: flipped(hello, 3),
     "no suites": lambda hello: hello[:8] + b"\0" + hello[9:],
     "a suite twice": lambda hello: hello[:9] + hello[9:10] * 2 + hello[11:],
-    "zeros for a key": lambda hello: hello[:-32] + bytes(32),
-    "a key that is not canonical": lambda hello: hello[:-32] + b"\xff" * 32,
+    "zeros for a key": lambda hello: hello[:E] + bytes(32) + hello[E + 32 :],
+    "a key that is not canonical": lambda hello: hello[:E] + b"\xff" * 32 + hello[E + 32 :],
 }
 
 

@@ -13,10 +13,10 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, final
 
 from ...protocol.credentials import MAX_PARTS, CredentialsRefused, decode_parts_untrusted, encode_parts
-from .extra import OfTheExtra
+from ...protocol.extra import OfTheExtra
 from .verifier import Now, Verifier
 
-with OfTheExtra():
+with OfTheExtra("this kind of credentials", "credentials"):
     from cryptography import x509
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives import hashes, serialization

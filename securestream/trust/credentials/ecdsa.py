@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import final
 
-from .extra import OfTheExtra
+from ...protocol.extra import OfTheExtra
 from .verifier import SIGNATURE_SIZE, SignatureVerifier
 
-with OfTheExtra():
+with OfTheExtra("this kind of credentials", "credentials"):
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec, utils

@@ -17,10 +17,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, final
 
 from ...protocol.credentials import CredentialsRefused
-from .extra import OfTheExtra
+from ...protocol.extra import OfTheExtra
 from .verifier import Now, Verifier
 
-with OfTheExtra():
+with OfTheExtra("this kind of credentials", "credentials"):
     import jwt
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
     from jwt.exceptions import InvalidKeyError

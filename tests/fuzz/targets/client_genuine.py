@@ -50,6 +50,7 @@ def answering(client: ListeningClient, shown: bytes) -> HandshakeState:
         shown=shown,
         ephemeral=SERVER_EPHEMERAL,
         secret=client.secret,
+        hybrid=client.hybrid,
     )
     noise.read_message(hello.noise1)
     return noise
@@ -59,6 +60,7 @@ def assert_agreed(client: ListeningClient, noise: HandshakeState, answer: bytes)
     assert client.server_key == SERVER_KEY.public_key
     assert noise.read_message(body_of(answer, Kind.RESPONSE)) == b"credentials"
     assert noise.rs == client.machine.public_key
+    assert client.machine.session.post_quantum == client.hybrid
     assert noise.get_handshake_hash() == client.machine.handshake_hash
     first, second = noise.split()
     keys = client.machine.split()
@@ -77,5 +79,8 @@ def seeds() -> dict[str, bytes]:
         "edited": bytes([0, 0, 0]) + suite + b"\x05\0abcd" + bytes([1, 0, 60, 0, 1]),
         "longer": bytes([0, 0, 0]) + suite + b"\x05\0abcd" + bytes([1, 2, 109, 0, 7]),
         "single_bytes": bytes([0, 0, 0]) + suite + b"\x05\0abcd" + bytes([0, 7]),
+        "hybrid": bytes([3, 0, 0]) + suite + b"\x05\0abcd",
+        "hybrid_secret": bytes([4, 0, 0]) + suite + b"\x05\0abcd",
+        "hybrid_edited": bytes([3, 0, 0]) + suite + b"\x05\0abcd" + bytes([1, 0, 60, 2, 1]),
         "much": bytes([0, 0, 0]) + suite + b"\x00\x4eabcd" + bytes([0, 3, 9, 0, 9, 9]),
     }

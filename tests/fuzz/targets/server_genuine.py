@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from securestream.protocol.errors import RemoteProtocolError
 from securestream.protocol.handshake import SecretPolicy, State
-from securestream.protocol.messages import MAGIC, Kind, encode_frame, seal_route
+from securestream.protocol.messages import FALLBACK, MAGIC, MODE_HFS, MODE_PSK0, Kind, encode_frame, seal_route
 
 from ...protocol.support import CLIENT_EPHEMERAL, CLIENT_KEY, OTHER_KEY, SERVER_KEY
 from ...protocol.support import body as body_of
 from ..choices import Choices
-from ..handshakes import SECRETS, ListeningServer, assert_in_order
+from ..handshakes import MODES, ListeningServer, assert_in_order
 from ..sealing import loose_peer
 
 if TYPE_CHECKING:
@@ -30,12 +30,13 @@ class Visitor:
 
     def __init__(self, choices: Choices, server: ListeningServer) -> None:
         self._choices, self._server = choices, server
-        self.secret = choices.one_of(SECRETS)
+        self.secret, self.hybrid = choices.one_of(MODES)
         suites = choices.take(choices.byte() % 4) or b"\1\2"
         self._routed = choices.byte() % 3  # to this server, to another, nowhere
         named = bytes((OTHER_KEY if self._routed == 1 else SERVER_KEY).public_key)
         route = bytes(48) if self._routed == 2 else seal_route(named, SHARED, E, R)
-        honest = MAGIC + bytes([self.secret is not None, len(suites)]) + suites + route
+        mode = (MODE_PSK0 if self.secret else 0) | (MODE_HFS if self.hybrid else 0)
+        honest = MAGIC + bytes([mode, len(suites)]) + suites + route
         self.header = choices.edited(honest)
         self.shown = choices.edited(bytes(CLIENT_KEY.public_key))[:32].ljust(32, b"\0")
         self.credentials = choices.content()
@@ -51,6 +52,7 @@ class Visitor:
             shown=self.shown,
             ephemeral=CLIENT_EPHEMERAL,
             secret=self.secret,
+            hybrid=self.hybrid,
         )
 
     @property
@@ -60,7 +62,15 @@ class Visitor:
         wanted = {SecretPolicy.OFF: self.secret is None, SecretPolicy.REQUIRED: known}
         suites_fit = len(set(self._suites)) == len(self._suites) and bool(set(self._suites) & set(self._server.suites))
         route_fits = self._routed == 0 or (self._routed == 2 and not self._server.require_route)
-        return wanted.get(policy, self.secret is None or known) and suites_fit and route_fits
+        return wanted.get(policy, self.secret is None or known) and suites_fit and route_fits and self._mode_fits
+
+    @property
+    def _mode_fits(self) -> bool:
+        if self.hybrid:
+            return self._server.post_quantum != "off"
+        return self._server.post_quantum == "off" or (
+            self._server.post_quantum == "prefer" and FALLBACK not in self._suites
+        )
 
     @property
     def is_untouched(self) -> bool:
@@ -107,6 +117,7 @@ def assert_agreed(visitor: Visitor, server: ListeningServer) -> None:
     machine = server.machine
     assert server.client_key == CLIENT_KEY.public_key
     assert machine.credentials == visitor.credentials
+    assert machine.session.post_quantum == visitor.hybrid
     assert machine.used_secret == (visitor.secret is not None)
     assert machine.handshake_hash == visitor.noise.get_handshake_hash()
     first, second = visitor.noise.split()
@@ -129,6 +140,12 @@ def seeds() -> dict[str, bytes]:
         "edited_hello": optional + bytes(5) + small + bytes([1, 0, 90, 0, 1]),
         "edited_response": optional + bytes(5) + small + bytes([0, 0, 1, 0, 40, 0, 1]),
         "single_bytes": optional + bytes(5) + small + bytes([0, 7, 0, 7]),
+        "hybrid": bytes([1, 1, 2, 0]) + bytes([3, 0, 0, 0, 0]) + small,
+        "hybrid_secret": bytes([1, 1, 4, 0]) + bytes([4, 0, 0, 0, 0]) + small,
+        "hybrid_wrong_secret": bytes([1, 1, 2, 0]) + bytes([5, 0, 0, 0, 0]) + small,
+        "hybrid_where_there_is_none": optional + bytes([3, 0, 0, 0, 0]) + small,
+        "hybrid_edited_hello": bytes([1, 1, 2, 0]) + bytes([3, 0, 0, 0, 0]) + small + bytes([1, 0, 90, 2, 1]),
+        "fallback": bytes([1, 1, 2, 0]) + bytes([0, 2, 1, FALLBACK, 0, 0, 0]) + small,
         "much": optional + bytes(5) + b"\x00\x4eabcd",
     }
     return made
