@@ -21,8 +21,8 @@ from ..streams.instrument import Instrument
 try:
     from prometheus_client import CONTENT_TYPE_LATEST as _CONTENT_TYPE
     from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-except ImportError as exc:
-    raise ImportError("metrics need prometheus-client: pip install 'securestream[metrics]'") from exc
+except ImportError as _exc:
+    raise ImportError("metrics need prometheus-client: pip install 'securestream[metrics]'") from _exc
 
 if TYPE_CHECKING:
     from ..protocol.alerts import Alert
