@@ -19,6 +19,7 @@ WITH_PUBLIC_NAMES = (
     "docs/profiles.md",
     "docs/router.md",
     "docs/scaling.md",
+    "docs/using-with.md",
     "examples/rpc/README.md",
 )
 DAY = ROOT / "examples" / "operators_day.py"  # has a test of its own
