@@ -309,13 +309,16 @@ def _quantum(verdict: Judge, pattern: str, setting: Setting, because: str) -> li
     ]
 
 
-HYBRID = (
-    *_mode("XXhfs", HFS, HFS),
-    *_honest_runs("XXhfs+psk0", replace(HFS_PSK0, secret_leaked=False)),
-    *_quantum(holds, "XXhfs", HFS, COMPUTED),
-    *_quantum(holds, "XXhfs+psk0", HFS_PSK0, COMPUTED),
-    *_quantum(fails, "XX", XX, "all of XX's keys are made of Diffie-Hellmans"),
-    *_quantum(fails, "XXpsk0", PSK0_SECRET_KNOWN, "with the secret, all of XXpsk0's keys are, too"),
+HYBRID = tuple(
+    slow(query)
+    for query in (
+        *_mode("XXhfs", HFS, HFS),
+        *_honest_runs("XXhfs+psk0", replace(HFS_PSK0, secret_leaked=False)),
+        *_quantum(holds, "XXhfs", HFS, COMPUTED),
+        *_quantum(holds, "XXhfs+psk0", HFS_PSK0, COMPUTED),
+        *_quantum(fails, "XX", XX, "all of XX's keys are made of Diffie-Hellmans"),
+        *_quantum(fails, "XXpsk0", PSK0_SECRET_KNOWN, "with the secret, all of XXpsk0's keys are, too"),
+    )
 )
 
 # Who learns who the client is.
