@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
 import shutil
-import struct
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,10 +15,10 @@ from securestream.lab.traces import BadTrace, read_capture, read_csv
 from securestream.lab.wire import Seen
 from securestream.testing import secure_stream_pair
 
+from .captures import PORT, Capture, Tapped
+
 if TYPE_CHECKING:
     from pathlib import Path
-
-PORT = 9_222
 
 
 def csv(folder: Path, text: str | bytes) -> Path:
@@ -79,52 +77,6 @@ def test_files_are_bounded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
 
 
 # --- captures ---------------------------------------------------------------------------------------
-
-
-class Capture:
-    """Writes what passed as a capture file: raw IP packets (link type 101), a segment each."""
-
-    def __init__(self) -> None:
-        self.packets: list[bytes] = []
-        self._next = {True: 1, False: 1}
-
-    def segment(self, data: bytes, *, outgoing: bool, again: bool = False) -> None:
-        for start in range(0, len(data), 1_400):
-            self._packet(data[start : start + 1_400], outgoing, again)
-
-    def _packet(self, data: bytes, outgoing: bool, again: bool) -> None:
-        ports = (40_000, PORT) if outgoing else (PORT, 40_000)
-        seq, ack = self._next[outgoing], self._next[not outgoing]
-        self._next[outgoing] += len(data)
-        tcp = struct.pack(">HHIIBBHHH", *ports, seq, ack, 5 << 4, 0x18, 65_535, 0, 0) + data
-        address = ipaddress.ip_address("127.0.0.1").packed
-        packet = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(tcp), 0, 0, 64, 6, 0) + address + address + tcp
-        head = struct.pack("<IIII", 1_700_000_000 + len(self.packets), 0, len(packet), len(packet))
-        self.packets += [head + packet] * (2 if again else 1)
-
-    def write(self, path: Path) -> Path:
-        path.write_bytes(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65_535, 101) + b"".join(self.packets))
-        return path
-
-
-class Tapped(trio.abc.Stream):
-    def __init__(self, transport: trio.abc.Stream, capture: Capture) -> None:
-        self._transport, self._capture = transport, capture
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        self._capture.segment(bytes(data), outgoing=True, again=True)
-        await self._transport.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._transport.wait_send_all_might_not_block()
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        data = await self._transport.receive_some(max_bytes)
-        self._capture.segment(bytes(data), outgoing=False)
-        return data
-
-    async def aclose(self) -> None:
-        await self._transport.aclose()
 
 
 @pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
