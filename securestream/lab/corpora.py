@@ -164,10 +164,16 @@ def _requests(seed: int) -> Corpus:
     )
 
 
+def _keystrokes(seed: int) -> Corpus:
+    sizes = generated.keystrokes(seed, 2_000)
+    return make_corpus("keystrokes", "generated", "messages of a terminal, a key each", sizes, {"seed": str(seed)})
+
+
 CORPORA: Mapping[str, Source] = {
     "debian-packages": Source("Debian's package index, from apt's lists", _debian_packages),
     "installed-files": Source("files of the installed Python distributions", _installed_files),
     "pydoc-pages": Source("pydoc's HTML pages of the standard library", _pydoc_sizes),
     "autocomplete": Source("answers of an autocompletion, from a word list of PyPI's", _autocomplete),
     "requests": Source("generated: answers of log-normal size", _requests),
+    "keystrokes": Source("generated: keys of a terminal", _keystrokes),
 }

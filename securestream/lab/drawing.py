@@ -58,7 +58,10 @@ class Drawing:
         self._figure.legend(handles, labels, loc="outside lower center", ncols=columns)
 
     def finish(self) -> None:
-        """Becomes an SVG element to stand in a page: its text has the page's colour."""
+        """Becomes an SVG element to stand in a page: its text has the page's colour. Raises `ValueError` for an axis
+        without a label; rows share what stands below the last."""
+        if not self.axes[-1].get_xlabel() or not all(axis.get_ylabel() for axis in self._figure.axes):
+            raise ValueError("an axis without a label")
         file = io.StringIO()
         self._figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
         svg = file.getvalue()

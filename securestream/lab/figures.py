@@ -10,6 +10,7 @@ from matplotlib.ticker import FuncFormatter
 
 from .drawing import COLOURS, LINES, MARKERS, drawing
 from .policies import PER_RECORD, lab_policy
+from .rhythm import SHOWN
 from .sizes import LOOKS
 from .wire import flush_records
 
@@ -18,9 +19,12 @@ if TYPE_CHECKING:
 
     from .corpora import Corpus
     from .oracle import OracleRow
+    from .pages import PagesRow
+    from .rhythm import ShapingRow
     from .sizes import LooksRow, SizesRow
 
 STEPPED = ("none", "block:512", "power-of-two", "padme")
+CONFUSED = ("none", "padme")
 COMPARED = ("block:512", "power-of-two", "padme")
 
 _SIZES_LIMITS = (
@@ -248,4 +252,82 @@ def cost(corpus: Corpus, rows: Sequence[SizesRow]) -> ReportFigure:
         f"Bytes of all records of the {len(corpus.sizes):,} objects of {corpus.name}, against the same without "
         "padding.",
         "Time. Sealing padding costs as much as sealing data; what a link makes of more bytes depends on the link.",
+    )
+
+
+def fingerprints(rows: Sequence[PagesRow]) -> ReportFigure:
+    """How often each attacker names the page."""
+    defences = list(dict.fromkeys(row.defence for row in rows))
+    kinds = list(dict.fromkeys((row.attacker, row.looks) for row in rows))
+    places = np.arange(len(defences))[::-1]
+    with drawing(height=0.5 * len(defences) + 1.6) as plot:
+        for number, (attacker, looks) in enumerate(kinds):
+            mine = [row for row in rows if (row.attacker, row.looks) == (attacker, looks)]
+            accuracy = np.asarray([row.accuracy for row in mine])
+            bounds = [accuracy - [row.low for row in mine], [row.high for row in mine] - accuracy]
+            plot.axis.errorbar(
+                accuracy,
+                places + 0.3 - 0.2 * number,
+                xerr=np.maximum(bounds, 0),
+                fmt=MARKERS[number],
+                color=COLOURS[number],
+                label=f"{attacker}, {looks} visit{'s' * (looks > 1)}",
+                markersize=5,
+            )
+        chance = rows[0].chance
+        plot.axis.axvline(chance, color=COLOURS[9], linestyle=":", label=f"chance, {chance:.1%}")
+        plot.axis.set_xlim(0, 1.02)
+        plot.axis.set_yticks(places, defences)
+        plot.axis.set_xlabel("share of visits whose page is named")
+        plot.axis.set_ylabel("padding or rate")
+        plot.legend_below(2)
+    return ReportFigure(
+        "Which page was it?",
+        plot.svg,
+        f"{rows[0].pages} pages of pydoc, {rows[0].visits} visits through the real stream; records as a listener sees "
+        "them; k-nearest-neighbour and a random forest, cross-validated; 95% intervals by resampling pages. rate: "
+        "bytes, milliseconds and burst of a constant rate.",
+        "The attacker knows that it is one of these pages, has visited them all, and there is no network that blurs "
+        "times. What is generated: cookies, small differences between visits, the server's delays.",
+    )
+
+
+def confusion(rows: Sequence[PagesRow]) -> ReportFigure:
+    """For which page each is taken."""
+    shown = [row for row in rows if row.guesses is not None and row.defence in CONFUSED]
+    with drawing(len(shown), height=3.6 * len(shown)) as plot:
+        for axis, row in zip(plot.axes, shown, strict=True):
+            counts = np.asarray(row.guesses)
+            image = axis.imshow(counts / counts.sum(axis=1, keepdims=True), vmin=0, vmax=1, cmap="viridis")
+            axis.grid(visible=False)
+            axis.set_title(f"padding: {row.defence}", loc="left", fontsize=10)
+            axis.set_xlabel("page that was named, by number")
+            axis.set_ylabel("page that was visited")
+            axis.figure.colorbar(image, ax=axis, label="share of visits")
+    return ReportFigure(
+        "Taken for each other",
+        plot.svg,
+        "The random forest's guesses from one visit. A bright diagonal: he is right. A bright square elsewhere: these "
+        "pages are taken for each other.",
+        "Which pages are alike to another attacker.",
+    )
+
+
+def timeline(rows: Sequence[ShapingRow]) -> ReportFigure:
+    """The first seconds on the wire, with each way of shaping."""
+    with drawing(len(rows), height=1.15 * len(rows) + 0.5) as plot:
+        for number, (axis, row) in enumerate(zip(plot.axes, rows, strict=True)):
+            times, sizes = zip(*row.timeline, strict=True) if row.timeline else ((), ())
+            axis.vlines(times, 0, sizes, color=COLOURS[number], linewidth=0.8)
+            axis.set_xlim(0, SHOWN)
+            axis.set_ylim(bottom=0)
+            axis.set_ylabel("bytes")
+            axis.set_title(f"shaping: {row.shape}", loc="left", fontsize=9)
+        plot.axes[-1].set_xlabel("seconds")
+    return ReportFigure(
+        "The rhythm on the wire",
+        plot.svg,
+        "A generated program that talks in bouts, through the real stream, in virtual time: each line is a record. The "
+        "table below has what each way costs, and how well it hides when the program talks.",
+        "A real network's jitter, which blurs all of these a little, and what other traffic tells.",
     )

@@ -8,9 +8,15 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, TypeVar
 
 from . import figures
+from .defences import defence
 from .oracle import ATTACKERS, OracleRow, attack
+from .pages import PagesRow
+from .pages import attack as attack_visits
 from .policies import PER_RECORD, STANDARD
+from .pydoc_pages import pydoc_pages
+from .rhythm import SHAPES, ShapingRow, shape
 from .sizes import LooksRow, SizesRow, measure_by_name, repeated_looks
+from .visits import visit_pages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +31,8 @@ T = TypeVar("T")
 ORACLE_POLICIES = ("none", "block:128", "block:512", "full", "padme", "random:32", "keyed:32")
 LOOKED_AT = ("padme", "random:512", "random:4096", "keyed:4096")
 EXPOSED = "keyed:4096"
+DEFENCES = ("none", "block:512", "padme", "power-of-two", "full", "rate:16384:10:50")
+PAGES, VISITS = 30, 10
 
 
 @dataclass(frozen=True)
@@ -36,11 +44,13 @@ class Findings:
     per_record: tuple[SizesRow, ...]
     looks: tuple[LooksRow, ...]
     oracle: tuple[OracleRow, ...]
+    pages: tuple[PagesRow, ...]
+    shaping: tuple[ShapingRow, ...]
 
     @property
     def rows(self) -> tuple[object, ...]:
         """For `Experiment.rows`."""
-        return (*self.sizes, *self.per_record, *self.looks, *self.oracle)
+        return (*self.sizes, *self.per_record, *self.looks, *self.oracle, *self.pages, *self.shaping)
 
     def of(self, corpus: Corpus) -> list[SizesRow]:
         """One corpus's rows."""
@@ -49,12 +59,9 @@ class Findings:
 
 def steps(corpora: Sequence[Corpus]) -> int:
     """How often `collect` calls `done`."""
-    return (
-        len(STANDARD) * len(corpora)
-        + 2 * len(figures.COMPARED)
-        + len(LOOKED_AT)
-        + len(ORACLE_POLICIES) * len(ATTACKERS)
-    )
+    of_first = 2 * len(figures.COMPARED) + len(LOOKED_AT)
+    attacks = len(ORACLE_POLICIES) * len(ATTACKERS) + len(DEFENCES)
+    return len(STANDARD) * len(corpora) + of_first + attacks + len(SHAPES)
 
 
 def collect(
@@ -69,6 +76,8 @@ def collect(
         for attacker in reversed(list(ATTACKERS))
         for policy in ORACLE_POLICIES
     ]
+    pages = [(name, executor.submit(attack_pages, name, PAGES, VISITS, seed)) for name in DEFENCES]
+    shaping = [(name, executor.submit(shape, name, seed)) for name in SHAPES]
     sizes = [
         (f"{corpus.name}: {name}", executor.submit(measure_by_name, name, corpus, seed))
         for corpus in corpora
@@ -76,14 +85,20 @@ def collect(
     ]
     records = [(name, executor.submit(measure_by_name, name, first, seed)) for name in names]
     looks = [(f"looks: {name}", executor.submit(repeated_looks, name, first, seed)) for name in LOOKED_AT]
-
     return Findings(
         corpora=tuple(corpora),
         sizes=tuple(_await(sizes, done)),
         per_record=tuple(_await(records, done)),
         looks=tuple(row for rows in _await(looks, done) for row in rows),
         oracle=tuple(_await(oracle, done)),
+        pages=tuple(row for rows in _await(pages, done) for row in rows),
+        shaping=tuple(_await(shaping, done)),
     )
+
+
+def attack_pages(name: str, pages: int, visits: int, seed: int) -> list[PagesRow]:
+    """The attack of `lab pages` against the defence of that name. Raises `ValueError`."""
+    return attack_visits(name, visit_pages(pydoc_pages(pages), visits, defence(name, seed), seed), seed)
 
 
 def _await(futures: Sequence[tuple[str, Future[T]]], done: Callable[[str], None]) -> Iterator[T]:
@@ -132,6 +147,9 @@ def draw(findings: Findings) -> list[ReportFigure]:
         figures.per_record(first, findings.per_record),
         figures.repeated(first, findings.looks, exposed),
         figures.oracle(findings.oracle),
+        figures.fingerprints(findings.pages),
+        figures.confusion(findings.pages),
+        figures.timeline(findings.shaping),
     ]
 
 
@@ -148,6 +166,7 @@ def page(findings: Findings, drawn: Sequence[ReportFigure], experiment: Experime
         "</div>",
         *(_sizes_table(corpus, findings.of(corpus)) for corpus in findings.corpora),
         _oracle_table(findings.oracle),
+        _shaping_table(findings.shaping),
     ]
     return _PAGE.replace("{style}", _STYLE).replace("{body}", "\n".join(body))
 
@@ -214,6 +233,31 @@ def _oracle_table(rows: Sequence[OracleRow]) -> str:
     return _table("A compressed secret", columns, cells)
 
 
+def _shaping_table(rows: Sequence[ShapingRow]) -> str:
+    columns = (
+        ("shaping", ""),
+        ("tells", "seconds in which the program talks; 50 %: not at all"),
+        ("bytes", "on the wire"),
+        ("content", "share of these bytes"),
+        ("latency", "mean, ms"),
+        ("at most", "ms"),
+        ("bulk", "bytes a second"),
+    )
+    cells = [
+        [
+            row.shape,
+            f"{row.tells:.0%}",
+            f"{row.wire_bytes:,}",
+            f"{row.content_bytes / row.wire_bytes:.1%}" if row.wire_bytes else "",
+            f"{row.latency_mean * 1_000:,.0f}",
+            f"{row.latency_max * 1_000:,.0f}",
+            f"{row.bulk_rate:,.0f}",
+        ]
+        for row in rows
+    ]
+    return _table("The rhythm on the wire", columns, cells)
+
+
 def _table(title: str, columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]]) -> str:
     head = "".join(
         f'<th scope="col">{html.escape(name)}<small>{html.escape(note)}</small></th>' for name, note in columns
@@ -221,6 +265,6 @@ def _table(title: str, columns: Sequence[tuple[str, str]], rows: Sequence[Sequen
     lines = ["".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in rows]
     body = "\n".join(f"<tr>{line}</tr>" for line in lines)
     return (
-        f'<h2>{html.escape(title)}</h2><div class="table"><table><thead><tr>{head}</tr></thead>'
+        f'<h2>{html.escape(title)}</h2><div class="table" tabindex="0"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>\n{body}\n</tbody></table></div>"
     )

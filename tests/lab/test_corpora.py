@@ -31,8 +31,9 @@ def test_a_corpus_of_nothing_is_none() -> None:
         make_corpus("x", "real", "nothing", [0])
 
 
-def test_generated_ones_say_so_and_depend_on_their_seed_only() -> None:
-    first, again, other = (CORPORA["requests"].load(seed) for seed in (1, 1, 2))
+@pytest.mark.parametrize("name", ["requests", "keystrokes"])
+def test_generated_ones_say_so_and_depend_on_their_seed_only(name: str) -> None:
+    first, again, other = (CORPORA[name].load(seed) for seed in (1, 1, 2))
     assert first == again != other
     assert first.provenance.kind == "generated"
     assert first.provenance.details["seed"] == "1"
