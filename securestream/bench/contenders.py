@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
+    from ..protocol.keys import PublicKey
+
     Handler = Callable[[trio.abc.Stream], Awaitable[None]]
 
 HOST = "127.0.0.1"
@@ -52,7 +54,8 @@ def make_keys(folder: Path) -> None:
         certificate.private_key_and_cert_chain_pem.write_to_path(str(folder / f"{side}.pem"))
 
 
-def _key(folder: Path, side: str) -> PrivateKey:
+def read_key(folder: Path, side: str) -> PrivateKey:
+    """One side's, as `make_keys` made it."""
     return PrivateKey((folder / f"{side}.key").read_bytes())
 
 
@@ -116,15 +119,23 @@ async def _serve_tls(handler: Handler, folder: Path, task_status: trio.TaskStatu
 # --- this project -----------------------------------------------------------------------------------
 
 
-def _ours(name: str, title: str, suite: Suite, post_quantum: Literal["require", "off"] = "off") -> Contender:
+def ours(
+    name: str,
+    title: str,
+    suite: Suite,
+    post_quantum: Literal["require", "off"] = "off",
+    middlebox_key: PublicKey | None = None,
+) -> Contender:
+    """This project with one suite; its clients know a router, if there is one."""
     configs: dict[str, ClientConfig] = {}
 
     def client_config(folder: Path) -> ClientConfig:
         if not configs:
-            server_key = _key(folder, "server").public_key
+            server_key = read_key(folder, "server").public_key
             configs["client"] = ClientConfig(
-                key=_key(folder, "client"),
+                key=read_key(folder, "client"),
                 server_key=server_key,
+                middlebox_key=middlebox_key,
                 suites=(suite,),
                 post_quantum=post_quantum,
                 handshake_timeout=60,
@@ -137,7 +148,7 @@ def _ours(name: str, title: str, suite: Suite, post_quantum: Literal["require", 
 
     async def serve(handler: Handler, folder: Path, task_status: trio.TaskStatus[int]) -> None:
         config = ServerConfig(
-            key=_key(folder, "server"),
+            key=read_key(folder, "server"),
             authorize=ANYONE,
             suites=(suite,),
             post_quantum=post_quantum,
@@ -162,12 +173,12 @@ def _noise(cipher: str, title: str) -> Contender:
         from .noise_stream import NoiseStream
 
         transport = await trio.open_tcp_stream(HOST, port)
-        return await NoiseStream.handshake(transport, cipher, bytes(_key(folder, "client")), initiator=True)
+        return await NoiseStream.handshake(transport, cipher, bytes(read_key(folder, "client")), initiator=True)
 
     async def serve(handler: Handler, folder: Path, task_status: trio.TaskStatus[int]) -> None:
         from .noise_stream import NoiseStream
 
-        key = bytes(_key(folder, "server"))
+        key = bytes(read_key(folder, "server"))
 
         async def over_noise(transport: trio.abc.Stream) -> None:
             await handler(await NoiseStream.handshake(transport, cipher, key, initiator=False))
@@ -184,8 +195,8 @@ CONTENDERS = {
         Contender("tls", "trio.SSLStream, TLS 1.3", _connect_tls, _serve_tls),
         _noise("AESGCM", "noiseprotocol, AES-GCM"),
         _noise("ChaChaPoly", "noiseprotocol, ChaChaPoly"),
-        _ours("aegis_256", "securestream, AEGIS-256", Suite.AEGIS_256),
-        _ours("xchacha20_poly1305", "securestream, XChaCha20", Suite.XCHACHA20_POLY1305),
-        _ours("post_quantum", "securestream, post-quantum", Suite.AEGIS_256, "require"),
+        ours("aegis_256", "securestream, AEGIS-256", Suite.AEGIS_256),
+        ours("xchacha20_poly1305", "securestream, XChaCha20", Suite.XCHACHA20_POLY1305),
+        ours("post_quantum", "securestream, post-quantum", Suite.AEGIS_256, "require"),
     )
 }

@@ -13,12 +13,15 @@ from pathlib import Path
 import trio
 
 from .contenders import CONTENDERS
+from .routed import ROUTED
 from .workloads import WORKLOADS, Size
+
+EVERYBODY = CONTENDERS | ROUTED
 
 
 async def serve(contender_name: str, workload_name: str, folder: Path) -> None:
     """Serves until standard input ends, so that it can't outlive who started it."""
-    contender, workload = CONTENDERS[contender_name], WORKLOADS[workload_name]
+    contender, workload = EVERYBODY[contender_name], WORKLOADS[workload_name]
 
     async def handler(stream: trio.abc.Stream) -> None:
         await workload.handler(stream, contender.receive_size)
@@ -34,7 +37,7 @@ async def serve(contender_name: str, workload_name: str, folder: Path) -> None:
 
 async def measure(contender_name: str, workload_name: str, folder: Path, port: int, size: Size) -> float:
     """The workload's number."""
-    contender, workload = CONTENDERS[contender_name], WORKLOADS[workload_name]
+    contender, workload = EVERYBODY[contender_name], WORKLOADS[workload_name]
     return await workload.client(lambda: contender.connect(port, folder), size)
 
 

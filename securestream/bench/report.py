@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from .contenders import CONTENDERS
+from .routed import ROUTED
 from .workloads import WORKLOADS
 
 if TYPE_CHECKING:
@@ -15,17 +16,35 @@ if TYPE_CHECKING:
 
     from .run import Result
 
-BASE, RIVAL = "tcp", "tls"
+# Whom the others are compared with, and the column's heading.
+Bases = dict[str, str]
+BASES: Bases = {"tcp": "of TCP", "tls": "of SSLStream"}
+ROUTED_BASES: Bases = {"aegis_256": "of direct", "tcp_relayed": "of TCP relay"}
 
 
-def rows(results: Sequence[Result]) -> list[tuple[str, list[str]]]:
-    """A heading a workload, and a row a contender: name, median, spread, against TCP, against TLS."""
-    table = []
+class Table(NamedTuple):
+    """A workload: a heading with its unit, and a row a contender: name, median, spread, against the bases."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: list[list[str]]
+
+
+def tables(results: Sequence[Result]) -> list[Table]:
+    """One a workload."""
+    found = []
     for name in dict.fromkeys(result.workload for result in results):
         mine = [result for result in results if result.workload == name]
         medians = {result.contender: result.median for result in mine}
-        table.append((heading(name), [_row(result, medians) for result in mine]))
-    return [(title, cells) for title, group in table for cells in group]
+        bases = ROUTED_BASES if WORKLOADS[name].routed else BASES
+        rows = [_row(result, [medians.get(base) for base in bases]) for result in mine]
+        found.append(Table(heading(name), ("", "median", "spread", *bases.values()), rows))
+    return found
+
+
+def title_of(contender: str) -> str:
+    """Its name for people."""
+    return (CONTENDERS | ROUTED)[contender].title
 
 
 def heading(workload: str) -> str:
@@ -33,22 +52,14 @@ def heading(workload: str) -> str:
     return f"{WORKLOADS[workload].title}, {WORKLOADS[workload].unit}"
 
 
-def _row(result: Result, medians: dict[str, float]) -> list[str]:
-    return [
-        CONTENDERS[result.contender].title,
-        f"{result.median:,.1f}",
-        f"±{result.spread:.0%}",
-        ratio(result.median, medians.get(BASE)),
-        ratio(result.median, medians.get(RIVAL)),
-    ]
+def _row(result: Result, bases: list[float | None]) -> list[str]:
+    shares = [ratio(result.median, base) for base in bases]
+    return [title_of(result.contender), f"{result.median:,.1f}", f"±{result.spread:.0%}", *shares]
 
 
 def ratio(figure: float, base: float | None) -> str:
     """How often `base` goes into `figure`, as text."""
     return f"{figure / base:.2f} x" if base else ""
-
-
-COLUMNS = ("", "median", "spread", "of TCP", "of SSLStream")
 
 
 def markdown(results: Sequence[Result], machine: dict[str, str], rounds: int) -> str:
@@ -60,12 +71,9 @@ def markdown(results: Sequence[Result], machine: dict[str, str], rounds: int) ->
         "",
     ]
     lines += [f"* {name}: {value}" for name, value in machine.items()]
-    title = None
-    for group, cells in rows(results):
-        if group != title:
-            title = group
-            lines += ["", f"## {title}", "", "| " + " | ".join(COLUMNS) + " |", "|---|---:|---:|---:|---:|"]
-        lines.append("| " + " | ".join(cells) + " |")
+    for table in tables(results):
+        lines += ["", f"## {table.title}", "", "| " + " | ".join(table.columns) + " |", "|---|---:|---:|---:|---:|"]
+        lines += ["| " + " | ".join(cells) + " |" for cells in table.rows]
     return "\n".join(lines) + "\n"
 
 
@@ -93,7 +101,7 @@ def plot(results: Sequence[Result], path: Path) -> None:
     figure, axes = plt.subplots(len(names), 1, figsize=(8, 0.8 + 2.4 * len(names)), squeeze=False)
     for axis, name in zip(axes[:, 0], names, strict=True):
         mine = [result for result in results if result.workload == name][::-1]
-        titles = [CONTENDERS[result.contender].title for result in mine]
+        titles = [title_of(result.contender) for result in mine]
         colors = ["#2a6f97" if title.startswith("securestream") else "#a9a9a9" for title in titles]
         axis.barh(titles, [result.median for result in mine], color=colors)
         for place, result in enumerate(mine):

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from .alone import speeds
+from .contenders import CONTENDERS
+from .routed import ROUTED
 from .workloads import WORKLOADS, Size, Workload
 
 if TYPE_CHECKING:
@@ -40,12 +42,17 @@ class Result:
         return (max(self.figures) - min(self.figures)) / 2 / self.median if self.median else 0.0
 
 
-def plan(modes: Sequence[str], contenders: Sequence[str], rounds: int) -> Iterator[tuple[str, str]]:
-    """What is measured, in its order."""
-    for workload in modes:
+def plan(workloads: Sequence[str], only: Sequence[str], rounds: int) -> Iterator[tuple[str, str]]:
+    """What is measured, in its order; with none in `only`, each workload has its own contenders."""
+    for workload in workloads:
         for _ in range(rounds):
-            for contender in contenders:
+            for contender in only or contenders_of(workload):
                 yield workload, contender
+
+
+def contenders_of(workload: str) -> Sequence[str]:
+    """Those that a workload is for."""
+    return list(ROUTED if WORKLOADS[workload].routed else CONTENDERS)
 
 
 async def measure_once(contender: str, workload: Workload, size: Size, folder: Path) -> float:
@@ -66,7 +73,7 @@ async def measure_once(contender: str, workload: Workload, size: Size, folder: P
 
 async def run(
     workloads: Sequence[str],
-    contenders: Sequence[str],
+    only: Sequence[str],
     rounds: int,
     folder: Path,
     *,
@@ -75,7 +82,7 @@ async def run(
 ) -> list[Result]:
     """All figures. `progress(workload, contender)` is called before each."""
     results: dict[tuple[str, str], Result] = {}
-    for name, contender in plan(workloads, contenders, rounds):
+    for name, contender in plan(workloads, only, rounds):
         if progress is not None:
             progress(name, contender)
         workload = WORKLOADS[name]

@@ -29,7 +29,10 @@ class Size:
 
 @dataclass(frozen=True)
 class Workload:
-    """A name, what its number is, whether more is better, and the two ends."""
+    """A name, what its number is, whether more is better, and the two ends.
+
+    `routed`  whether it is for the router, and those that are measured beside it
+    """
 
     name: str
     title: str
@@ -39,6 +42,7 @@ class Workload:
     smallest: Size
     client: Callable[[Connect, Size], Awaitable[float]]
     handler: Callable[[trio.abc.Stream, int | None], Awaitable[None]]
+    routed: bool = False
 
 
 # --- handlers ---------------------------------------------------------------------------------------
@@ -258,6 +262,10 @@ WORKLOADS = {
         Workload(
             "burst", "1,000 clients at once, all served", "ms", False, Size(1, 1, 1_000), Size(1, 1, 10), burst, echo
         ),
+        Workload("routed-connect", "connect, echo, close", "us", False, Size(300), Size(3), handshakes, echo, True),
+        Workload(
+            "routed-bulk", "bulk, 64 KiB sends", "MB/s", True, Size(4_000, 2**16), Size(4, 2**16), bulk, swallow, True
+        ),
         *(_transfer(name, title, 16 * megabytes) for name, title, megabytes in SIZES),
         Workload(
             "growth-10g",
@@ -279,8 +287,9 @@ MODES: dict[str, tuple[str, ...]] = {
     "roundtrip": ("roundtrip",),
     "idle": ("idle",),
     "many": ("many", "burst"),
+    "router": ("routed-connect", "routed-bulk"),
     "size": (*(f"size-{name}" for name, _, _ in SIZES), "growth-10g"),
 }
 
 # What takes long is measured when it is asked for.
-ALL: tuple[str, ...] = tuple(name for mode, names in MODES.items() if mode != "size" for name in names)
+ALL: tuple[str, ...] = tuple(name for mode, names in MODES.items() if mode not in ("router", "size") for name in names)

@@ -6,6 +6,7 @@ import importlib.util
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import trio
@@ -15,8 +16,12 @@ from rich.table import Table
 
 from ..bench import report
 from ..bench.contenders import CONTENDERS, make_keys
+from ..bench.routed import ROUTED
 from ..bench.run import Result, machine, plan, run
 from ..bench.workloads import ALL, MODES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _EXAMPLES = """\b
 Examples:
@@ -30,7 +35,7 @@ Examples:
 @click.argument("modes", metavar="[MODE]...", nargs=-1, type=click.Choice(["all", *MODES]))
 @click.option("--rounds", type=click.IntRange(1, 99), default=3, show_default=True, help="How often each is measured.")
 @click.option(
-    "--only", metavar="NAME", multiple=True, type=click.Choice(list(CONTENDERS)), help="Leave the others out."
+    "--only", metavar="NAME", multiple=True, type=click.Choice(list(CONTENDERS | ROUTED)), help="Leave the others out."
 )
 @click.option("--smallest", is_flag=True, help="As little as possible: to see that it works, not how fast.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures here.")
@@ -49,8 +54,8 @@ def bench(
 ) -> None:
     """Measures this project beside plain Trio TCP, trio.SSLStream (TLS 1.3, mutual P-256) and PyPI's noiseprotocol.
 
-    MODE is all, bulk, handshake, roundtrip, idle, many or size. "size" streams 1 MB to 10 GB, and looks at speed and
-    memory.
+    MODE is all, bulk, handshake, roundtrip, idle, many, router or size. "router" has a router between the two, and a
+    relay for plain TCP; "size" streams 1 MB to 10 GB, and looks at speed and memory.
 
     Each figure comes from two fresh processes on loopback. Within a round all take turns, so that a slow moment of the
     machine hits everybody; compare ratios, not figures from different runs.
@@ -58,9 +63,8 @@ def bench(
     _require_extra(plot_file)
     chosen = [ALL if mode == "all" else MODES[mode] for mode in modes or ["all"]]
     workloads = list(dict.fromkeys(name for names in chosen for name in names))
-    contenders = list(only) or list(CONTENDERS)
     where = machine()
-    results = _measure(workloads, contenders, rounds, smallest=smallest)
+    results = _measure(workloads, only, rounds, smallest=smallest)
     _show(results)
     if json_file is not None:
         json_file.write_text(report.as_json(results, where), encoding="utf-8")
@@ -77,7 +81,7 @@ def _require_extra(plot_file: Path | None) -> None:
         raise click.ClickException(f"{', '.join(missing)} not installed: pip install 'securestream[bench]'")
 
 
-def _measure(workloads: list[str], contenders: list[str], rounds: int, *, smallest: bool) -> list[Result]:
+def _measure(workloads: list[str], only: Sequence[str], rounds: int, *, smallest: bool) -> list[Result]:
     columns = (TextColumn("{task.description:<45}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     console = Console(stderr=True)
     with (
@@ -85,26 +89,23 @@ def _measure(workloads: list[str], contenders: list[str], rounds: int, *, smalle
         Progress(*columns, console=console, disable=not console.is_terminal) as progress,
     ):
         make_keys(Path(folder))
-        task = progress.add_task("", total=len(list(plan(workloads, contenders, rounds))))
+        task = progress.add_task("", total=len(list(plan(workloads, only, rounds))))
 
         def show(workload: str, contender: str) -> None:
-            progress.update(task, description=f"{workload}: {CONTENDERS[contender].title}", advance=1)
+            progress.update(task, description=f"{workload}: {report.title_of(contender)}", advance=1)
 
-        return trio.run(lambda: run(workloads, contenders, rounds, Path(folder), smallest=smallest, progress=show))
+        return trio.run(lambda: run(workloads, only, rounds, Path(folder), smallest=smallest, progress=show))
 
 
 def _show(results: list[Result]) -> None:
     console = Console()
-    title, table = "", Table()
-    for group, cells in report.rows(results):
-        if group != title:
-            if title:
-                console.print(table)
-            title, table = group, Table(title=group, title_justify="left", min_width=72)
-            for number, column in enumerate(report.COLUMNS):
-                table.add_column(column, justify="right" if number else "left")
-        table.add_row(*cells)
-    console.print(table)
+    for each in report.tables(results):
+        table = Table(title=each.title, title_justify="left", min_width=72)
+        for number, column in enumerate(each.columns):
+            table.add_column(column, justify="right" if number else "left")
+        for cells in each.rows:
+            table.add_row(*cells)
+        console.print(table)
 
 
 if __name__ == "__main__":

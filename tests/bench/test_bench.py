@@ -11,6 +11,7 @@ import pytest
 
 from securestream.bench import report, split
 from securestream.bench.contenders import CONTENDERS, make_keys
+from securestream.bench.routed import ROUTED
 from securestream.bench.run import Result, plan
 from securestream.bench.workloads import MODES, WORKLOADS
 
@@ -53,6 +54,18 @@ def test_every_contender_passes_bulk_data(tmp_path: Path) -> None:
     assert {result["contender"] for result in figures["results"]} == set(CONTENDERS)
 
 
+def test_the_router_is_measured_beside_a_direct_connection_and_a_relay(tmp_path: Path) -> None:
+    bench("router", "--only", "tcp_relayed", "--only", "aegis_256_routed", "--json", str(tmp_path / "figures.json"))
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert all(figure > 0 for result in figures["results"] for figure in result["figures"])
+    assert {result["contender"] for result in figures["results"]} == {"tcp_relayed", "aegis_256_routed"}
+    results = [Result("routed-bulk", "tcp_relayed", [100.0]), Result("routed-bulk", "aegis_256_routed", [70.0])]
+    (table,) = report.tables(results)
+    assert table.columns[3:] == ("of direct", "of TCP relay")
+    assert table.rows[-1][3:] == ["", "0.70 x"]
+    assert list(plan(["routed-bulk"], [], 1)) == [("routed-bulk", name) for name in ROUTED]
+
+
 def test_within_a_round_the_contenders_take_turns() -> None:
     assert list(plan(["a"], ["x", "y"], 2)) == [("a", "x"), ("a", "y"), ("a", "x"), ("a", "y")]
 
@@ -63,10 +76,10 @@ def test_a_row_has_the_median_and_the_ratios_to_tcp_and_tls() -> None:
         Result("roundtrip", "tls", [100.0]),
         Result("roundtrip", "aegis_256", [75.0]),
     ]
-    title, cells = report.rows(results)[-1]
-    assert title == f"{WORKLOADS['roundtrip'].title}, us"
-    assert cells == ["securestream, AEGIS-256", "75.0", "±0%", "1.50 x", "0.75 x"]
-    assert report.rows(results)[0][1][2] == "±20%"
+    (table,) = report.tables(results)
+    assert table.title == f"{WORKLOADS['roundtrip'].title}, us"
+    assert table.rows[-1] == ["securestream, AEGIS-256", "75.0", "±0%", "1.50 x", "0.75 x"]
+    assert table.rows[0][2] == "±20%"
 
 
 # --- where the time goes ---------------------------------------------------------------------------------------
