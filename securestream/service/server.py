@@ -119,7 +119,7 @@ async def serve_secure_listeners(
 def secure_handler(
     handler: Handler[T_Stream], config: ServerConfig, *, proxy_from: Iterable[str] = ()
 ) -> Callable[[T_Stream], Awaitable[None]]:
-    """A handler for `trio.serve_tcp` and its kin, around a handler of secure streams.
+    """A handler for `trio.serve_tcp` and its kin, around a handler of secure streams. `proxy_from` as there.
 
     Limits count the connections of this one handler. Raises `ValueError` for an idle timeout, a keep-alive and
     `recheck`, which need a server of this package: there is no place here from which to look after connections.

@@ -10,11 +10,22 @@ from typing import TYPE_CHECKING, cast
 import pytest
 import trio
 import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
 
 import securestream as ss
-from securestream.protocol.messages import Kind, encode_alert_frame, encode_frame
+from securestream.protocol.errors import RemoteProtocolError
+from securestream.protocol.messages import (
+    Hello,
+    Kind,
+    decode_hello_untrusted,
+    encode_alert_frame,
+    encode_frame,
+    seal_route,
+)
+from securestream.service.errand import wanted_server
 
-from ..protocol.support import new_client
+from ..protocol.support import PROPERTY, new_client
 from ..streams.support import failure_of, receive_all, receive_until_error
 from .router_support import (
     CLIENT,
@@ -440,3 +451,37 @@ WRONG: dict[str, dict[str, object]] = {
 def test_a_configuration_that_can_not_be_is_told_at_once(name: str) -> None:
     with pytest.raises((ValueError, TypeError), match=name):
         config({}, **WRONG[name])
+
+
+# --- what it reads ------------------------------------------------------------------------------------
+
+
+def hello_with_route(named: bytes) -> bytes:
+    """A hello whose route, sealed to the router, holds these 32 bytes."""
+    e, r = ss.PrivateKey.generate(), bytes(ROUTER.public_key)
+    route = seal_route(named, e.exchange(r), bytes(e.public_key), r)
+    return encode_frame(Kind.HELLO, Hello(False, (1,), route, bytes(e.public_key)).header + bytes(e.public_key))
+
+
+@pytest.mark.parametrize("named", [bytes(32), b"\xff" * 32, bytes([1]) + bytes(31)], ids=["zero", "large", "one"])
+async def test_a_route_to_what_is_no_key_is_alert_5(named: bytes, autojump_clock: MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        listener = await routed_in_memory(nursery, default=[NOWHERE])
+        transport = await listener.connect()
+        await transport.send_all(hello_with_route(named))
+        assert await transport.receive_some() == encode_alert_frame(ss.AlertCode.UNKNOWN_SERVER_KEY)
+        nursery.cancel_scope.cancel()
+
+
+@PROPERTY
+@given(st.binary(max_size=60), st.binary(min_size=48, max_size=48), st.binary(min_size=32, max_size=32))
+def test_no_hello_makes_it_raise_anything_but_remote_protocol_error(rest: bytes, route: bytes, e: bytes) -> None:
+    for body in (rest, b"SSv1\0\1\1" + route + e, b"SSv1\1\1\1" + route + e + rest):
+        with contextlib.suppress(RemoteProtocolError):
+            assert wanted_server(decode_hello_untrusted(body), [ROUTER, OTHER]) is None
+
+
+def test_it_reads_a_route_for_any_of_its_keys_and_for_no_other() -> None:
+    hello = decode_hello_untrusted(hello_with_route(bytes(SERVER.public_key))[3:])
+    assert wanted_server(hello, [OTHER, ROUTER]) == SERVER.public_key
+    assert wanted_server(hello, [OTHER, SERVER]) is None
