@@ -88,6 +88,10 @@ async def _stand_between(kind: str, folder: Path, port: int) -> None:
         nursery.cancel_scope.cancel()
 
 
+def main() -> None:
+    kind, folder, port = sys.argv[1:]
+    trio.run(_stand_between, kind, Path(folder), int(port))
+
+
 if __name__ == "__main__":
-    _, chosen, where, behind = sys.argv
-    trio.run(_stand_between, chosen, Path(where), int(behind))
+    main()

@@ -65,11 +65,12 @@ async def _keep_busy(workload: str, contender: str, folder: Path, seconds: float
     """CPU seconds an operation, client and server together."""
     size, operations, _ = SIZES[workload]
     chosen, work = CONTENDERS[contender], WORKLOADS[workload]
-    done, end, used = 0.0, time.monotonic() + seconds, time.process_time()
+    done, used = 0.0, time.process_time()
     async with trio.open_nursery() as nursery:
         port = await nursery.start(
             lambda task_status: chosen.serve(lambda stream: work.handler(stream, None), folder, task_status)
         )
+        end = time.monotonic() + seconds  # from here on, so that there is one at least
         while time.monotonic() < end:
             await work.client(lambda: chosen.connect(port, folder), size)
             done += operations
