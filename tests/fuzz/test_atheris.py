@@ -44,6 +44,7 @@ def fuzz(name: str, folder: Path, *arguments: str, timeout: float) -> subprocess
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False)
 
 
+@pytest.mark.slow
 @every_target
 def test_a_run_of_the_fuzzer_finds_nothing(name: str, tries: Tries, tmp_path: Path) -> None:
     runs = tries.choose(small=RUNS[load(name).shows], full=NO_END)

@@ -65,12 +65,14 @@ def start_provers_first(answers: Answers) -> None:
     """So that they run beside the saturator."""
 
 
+@pytest.mark.slow
 @pytest.mark.shows("model")
 @pytest.mark.parametrize("query", QUERIES, ids=name_of)
 def test_saturator_gives_the_expected_verdict(query: Query) -> None:
     assert finding_for(query).verdict is query.expected, query.because
 
 
+@pytest.mark.slow
 @pytest.mark.shows("model")
 @pytest.mark.parametrize(
     ("query", "prover"),
@@ -88,6 +90,7 @@ def test_prover_gives_the_expected_verdict(query: Query, prover: str, answers: A
     assert answers[query.name, prover].result() is query.expected, query.because
 
 
+@pytest.mark.slow
 @pytest.mark.shows("model-mutants")
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.query.name)
 def test_mutant_is_attacked_and_the_attack_can_be_told(mutant: Mutant) -> None:
@@ -100,6 +103,7 @@ def test_mutant_is_attacked_and_the_attack_can_be_told(mutant: Mutant) -> None:
     assert all("{" not in line for line in story)
 
 
+@pytest.mark.slow
 @pytest.mark.shows("model-mutants")
 @pytest.mark.parametrize(
     "mutant",

@@ -31,6 +31,7 @@ def mutmut() -> None:
         pytest.skip("mutmut is not installed")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("mutmut")
 def test_most_mutants_are_killed_and_the_others_are_known(tries: Tries, tmp_path: Path) -> None:
     """All of them, or a sample for each seed."""
