@@ -10,7 +10,13 @@ import {
 export const Kind = Object.freeze({ HELLO: 1, CHALLENGE: 2, RESPONSE: 3, ALERT: 4 });
 export const SUITES = Object.freeze([1, 2]);
 
-const LENGTHS = { [Kind.HELLO]: [90, 1400], [Kind.CHALLENGE]: [100, 32868], [Kind.RESPONSE]: [67, 32835], [Kind.ALERT]: [5, 5] };
+// A hybrid hello is read as far as its mode, which is then refused: so the client learns that it may come again without.
+const LENGTHS = {
+  [Kind.HELLO]: [[90, 360], [1274, 1400]],
+  [Kind.CHALLENGE]: [[100, 32868]],
+  [Kind.RESPONSE]: [[67, 32835]],
+  [Kind.ALERT]: [[5, 5]],
+};
 const MOST_PAYLOAD = 32768;
 const NONE = Buffer.alloc(0);
 
@@ -18,8 +24,8 @@ const NONE = Buffer.alloc(0);
 export function restOfFrame(start, ...kinds) {
   const length = start.readUInt16LE(0);
   const kind = start[2];
-  const [least, most] = kinds.includes(kind) ? LENGTHS[kind] : [1, 0];
-  if (length < least || length > most) throw new Refused(Code.PROTOCOL_ERROR, `a frame of kind ${kind} with ${length} bytes`);
+  const fits = kinds.includes(kind) && LENGTHS[kind].some(([least, most]) => least <= length && length <= most);
+  if (!fits) throw new Refused(Code.PROTOCOL_ERROR, `a frame of kind ${kind} with ${length} bytes`);
   return { kind, size: length - 3 };
 }
 

@@ -72,6 +72,7 @@ if (role === "client") {
       return follow(stream, steps);
     },
     log: (error) => {
+      if (error.code === Code.UNSUPPORTED_VERSION) return; // a hybrid hello: its client comes again
       sayError(error);
       server.close();
     },

@@ -52,12 +52,14 @@ class Both:
         return cls(ss.PrivateKey.generate(), ss.PrivateKey.generate(), secret, suite)
 
     def client_config(self) -> ss.ClientConfig:
+        """Of a client that speaks what the peer speaks: the classical handshake."""
         return ss.ClientConfig(
             key=self.client,
             server_key=self.server.public_key,
             middlebox_key=self.middlebox,
             secret=self.secret,
             suites=[self.suite],
+            post_quantum="off",
         )
 
     def server_config(self) -> ss.ServerConfig:

@@ -113,6 +113,16 @@ async def test_a_client_in_python_sends_updates_keys_ends_its_half_and_reads_the
     check_reports(connected, rest, suite, both.client.public_key, binding)
 
 
+async def test_a_client_in_python_that_prefers_the_hybrid_handshake_comes_again_without_it() -> None:
+    both = Both.fresh()
+    config = replace(both.client_config(), post_quantum="prefer")
+    async with (
+        node_server(both, [["write", 5, 65], ["end"]]) as (_, port),
+        await ss.open_secure_tcp_stream("127.0.0.1", port, config) as stream,
+    ):
+        assert await read_to_end(stream) == b"AAAAA"
+
+
 # --- alerts and ends ----------------------------------------------------------------------------------
 
 
