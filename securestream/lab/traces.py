@@ -1,4 +1,4 @@
-"""Traces: what passed a wire, message by message; from a file of the user's, a capture, or a generator.
+"""Traces: what passed a wire, message by message; from a file of the user's, or a capture.
 
 A CSV file has either a size a line, or `time,direction,size`: seconds, `>` or `<` (or `out` and `in`), bytes. A first
 line that names the columns is taken for what it is. A capture is read by tshark: the records behind the handshake of

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +14,7 @@ from securestream.lab.traces import BadTrace, read_capture, read_csv
 from securestream.lab.wire import Seen
 from securestream.testing import secure_stream_pair
 
+from ..programs.support import need
 from .captures import PORT, Capture, Tapped
 
 if TYPE_CHECKING:
@@ -79,9 +79,9 @@ def test_files_are_bounded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
 # --- captures ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
 @pytest.mark.parametrize("suite", ss.Suite)
 async def test_a_capture_of_the_project_s_own_port_gives_its_records(suite: ss.Suite, tmp_path: Path) -> None:
+    need("tshark")
     capture = Capture()
     near, far = trio.testing.memory_stream_pair()
     server = ss.ServerConfig(key=ss.PrivateKey.generate(), authorize=ss.ANYONE, suites=[suite])
@@ -103,8 +103,8 @@ async def test_a_capture_of_the_project_s_own_port_gives_its_records(suite: ss.S
     await trio.aclose_forcefully(server_end)
 
 
-@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
 def test_what_is_no_capture_is_one_error(tmp_path: Path) -> None:
+    need("tshark")
     with pytest.raises(BadTrace, match="tshark can't read it"):
         read_capture(csv(tmp_path, Capture().write(tmp_path / "x.pcap").read_bytes()[:10]), PORT)
 
