@@ -74,6 +74,12 @@ def test_an_operators_day_goes_through_every_step_and_loses_no_request() -> None
     assert re.fullmatch(r"[1-9]\d+ requests were answered; \d+ had to be repeated", figures)
 
 
+def test_no_document_has_two_versions_of_itself() -> None:
+    for document in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")]:
+        marks = re.findall(r"^(?:<{7}|={7}|>{7})(?: .*)?$", document.read_text(encoding="utf-8"), re.MULTILINE)
+        assert marks == [], f"a merge was left unfinished in {document.name}"
+
+
 def test_links_inside_the_documents_lead_somewhere() -> None:
     documents = [
         *ROOT.glob("*.md"),

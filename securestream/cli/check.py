@@ -11,12 +11,14 @@ from ..trust.lists import is_over, utc_now
 from ..trust.peers import AuthorizedPeersFile
 from ..trust.servers import parse_servers
 from ..trust.watched import WatchedFile
-from .common import BadFile, complain, load
-from .secrets import load_key, load_secret, passphrase_option, server_in
+from .common import FILE_NAME, BadFile, complain, load
+from .secrets import load_key, load_secret, passphrase_option, server_in, server_in_file
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Iterator
+
+    from ..service.address import Address
 
     Look = Callable[[], Iterator[str]]
 
@@ -24,7 +26,7 @@ _EXAMPLES = """\b
 Examples:
   securestream check --key server.key --clients clients
   securestream check --known-servers servers --secret-file group.secret
-  securestream check --connect 'Server=db.example:9222;Server Key=...'
+  securestream check --connect-file redis.connection
 \b
 Exit status:
   0  all of it can be used
@@ -34,11 +36,26 @@ Exit status:
 
 
 @click.command(epilog=_EXAMPLES)
-@click.option("--key", "keys", metavar="FILE", multiple=True, help="A private key.")
-@click.option("--secret-file", "secret_files", metavar="FILE", multiple=True, help="A shared secret.")
-@click.option("--clients", metavar="FILE", multiple=True, help="A list of authorised clients.")
-@click.option("--known-servers", metavar="FILE", multiple=True, help="A list of known servers.")
+@click.option("--key", "keys", metavar="FILE", type=FILE_NAME, multiple=True, help="A private key.")
+@click.option(
+    "--secret-file",
+    "secret_files",
+    metavar="FILE",
+    type=FILE_NAME,
+    multiple=True,
+    help="A shared secret.",
+)
+@click.option("--clients", metavar="FILE", type=FILE_NAME, multiple=True, help="A list of authorised clients.")
+@click.option("--known-servers", metavar="FILE", type=FILE_NAME, multiple=True, help="A list of known servers.")
 @click.option("--connect", "strings", metavar="STRING", multiple=True, help="A connection string, and its files.")
+@click.option(
+    "--connect-file",
+    "string_files",
+    metavar="FILE",
+    type=FILE_NAME,
+    multiple=True,
+    help="The same, in a file.",
+)
 @passphrase_option
 def check(
     keys: tuple[str, ...],
@@ -46,6 +63,7 @@ def check(
     clients: tuple[str, ...],
     known_servers: tuple[str, ...],
     strings: tuple[str, ...],
+    string_files: tuple[str, ...],
     passphrase_file: str | None,
 ) -> int:
     """Says what is in files, and what is wrong with them.
@@ -57,11 +75,12 @@ def check(
         *(partial(_secret, path, passphrase_file) for path in secret_files),
         *(partial(_clients, path) for path in clients),
         *(partial(_servers, path) for path in known_servers),
-        *(partial(_string, text, passphrase_file) for text in strings),
+        *(partial(_string, "a connection string", server_in, text, passphrase_file) for text in strings),
+        *(partial(_string, path, server_in_file, path, passphrase_file) for path in string_files),
     ]
     if not looks:
         raise click.UsageError(
-            "name what to check: --key, --secret-file, --clients, --known-servers or --connect",
+            "name what to check: --key, --secret-file, --clients, --known-servers, --connect or --connect-file",
             click.get_current_context(),
         )
     bad = [look for look in looks if not _is_good(look)]
@@ -88,7 +107,9 @@ def _secret(path: str, passphrase_file: str | None) -> Iterator[str]:
 
 def _clients(path: str) -> Iterator[str]:
     clients = load(AuthorizedPeersFile, path).clients
-    yield f"{path}: {_count(len(clients), 'key')} of {_count(len({client.name for client in clients}), 'client')}"
+    nobody = "" if clients else "; nobody may connect"
+    names = {client.name for client in clients}
+    yield f"{path}: {_count(len(clients), 'key')} of {_count(len(names), 'client')}{nobody}"
     for client in clients:
         networks = f", from {', '.join(map(str, client.networks))}" if client.networks else ""
         yield f"  {client.public_key}  {client.name}{_until(client.until)}{networks}{_note(client.note)}"
@@ -102,9 +123,11 @@ def _servers(path: str) -> Iterator[str]:
         yield f"  {server.public_key}  {server.name}{_until(server.until)}{_note(server.note)}"
 
 
-def _string(text: str, passphrase_file: str | None) -> Iterator[str]:
-    address = server_in(text, passphrase_file)
-    yield f"a connection string: {address.string}"
+def _string(
+    what: str, read: Callable[[str, str | None], Address], text: str, passphrase_file: str | None
+) -> Iterator[str]:
+    address = read(text, passphrase_file)
+    yield f"{what}: {address.string}"
     if address.config.key is not None:
         yield f"  its client's public key is {address.config.key.public_key}"
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import signal
+import socket
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import click
@@ -12,7 +14,7 @@ import trio
 
 from ..protocol.alerts import AlertCode, printable
 from ..protocol.keys import PublicKey
-from ..protocol.padding_text import parse_padding
+from ..protocol.padding_text import PADDING_FORMS, parse_padding
 from ..streams.errors import HandshakeRefused, HandshakeTimeout, HandshakeTruncated, StreamError, TruncatedStream
 from ..streams.secure import leaves
 from ..trust.address import AddressError
@@ -71,6 +73,16 @@ def padding(text: str) -> PaddingPolicy:
         return parse_padding(text)
     except ValueError as exc:
         raise click.BadParameter(str(exc)) from None
+
+
+def complete_padding(context: object, option: object, incomplete: str) -> list[str]:
+    """For click: the names that begin like this; what goes behind a colon is left to the user."""
+    names = (form[: form.find(":") + 1] or form for form in PADDING_FORMS)
+    return [name for name in names if name.startswith(incomplete)]
+
+
+# Not looked at before it is used; the shell completes it.
+FILE_NAME: click.Path = click.Path(readable=False)
 
 
 def seconds(text: str | float) -> float:
@@ -145,6 +157,14 @@ def reason(exc: OSError) -> str:
     """An `OSError` in words: its file, and what the system said."""
     text = exc.strerror or str(exc)
     return text if exc.filename is None else f"{exc.filename or repr('')}: {text}"
+
+
+def why_unconnected(exc: OSError) -> str:
+    """Why there is no connection: what the system said of the host's name, or of each of its addresses."""
+    if isinstance(exc, socket.gaierror):
+        return reason(exc)
+    numbers = {leaf.errno for leaf in leaves(exc.__cause__ or exc) if isinstance(leaf, OSError) and leaf.errno}
+    return ", ".join(map(os.strerror, sorted(numbers))) or str(exc)
 
 
 def explain(exc: StreamError, *, has_key: bool = True) -> str:

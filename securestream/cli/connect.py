@@ -14,11 +14,13 @@ from ..streams.config import ClientConfig
 from ..streams.errors import HandshakeError, PeerAlert, StreamError
 from ..trust.keyfile import STANDARD_INPUT
 from .common import (
+    FILE_NAME,
     PADDING_HELP,
     Address,
     AlertReceived,
     Failure,
     address,
+    complete_padding,
     explain,
     main_cause,
     padding,
@@ -71,10 +73,17 @@ def _where(text: str) -> Address | str:
 @click.option("--server-key", metavar="PUBKEY", type=public_key, help="The server's public key.")
 @known_servers_options
 @key_option("This client's private key. Without: a fresh one, for once.")
-@click.option("--secret-file", metavar="FILE", help="The shared secret, for servers that demand one.")
+@click.option(
+    "--secret-file",
+    metavar="FILE",
+    type=FILE_NAME,
+    help="The shared secret, for servers that demand one.",
+)
 @connect_file_option
 @passphrase_option
-@click.option("--padding", metavar="NAME", type=padding, default="none", help=PADDING_HELP)
+@click.option(
+    "--padding", metavar="NAME", type=padding, shell_complete=complete_padding, default="none", help=PADDING_HELP
+)
 def connect(
     where: Address | str | None,
     server_key: PublicKey | None,

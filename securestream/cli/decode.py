@@ -10,7 +10,7 @@ import click
 from ..protocol.alerts import printable
 from ..protocol.capture import client_records, hello_key_of, parse_key_log, server_records
 from ..protocol.errors import RemoteProtocolError
-from .common import BadFile, Failure, load
+from .common import FILE_NAME, BadFile, Failure, load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,9 +34,15 @@ Examples:
 
 
 @click.command(epilog=_EXAMPLES)
-@click.argument("client", metavar="CLIENT")
-@click.argument("server", metavar="SERVER")
-@click.option("--keylog", required=True, metavar="FILE", help="What SECURESTREAM_KEYLOG named on one side.")
+@click.argument("client", metavar="CLIENT", type=FILE_NAME)
+@click.argument("server", metavar="SERVER", type=FILE_NAME)
+@click.option(
+    "--keylog",
+    required=True,
+    metavar="FILE",
+    type=FILE_NAME,
+    help="What SECURESTREAM_KEYLOG named on one side.",
+)
 @click.option("--contents", is_flag=True, help="What was sent, too, with escapes.")
 def decode(client: str, server: str, keylog: str, contents: bool) -> None:
     """Reads captured traffic of one connection, with a key log.

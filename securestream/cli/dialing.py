@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import click
 import trio
+from click.core import ParameterSource
 
-from ..service.address import read_address_file
 from ..service.client import open_secure_tcp_stream
-from ..streams.secure import leaves
-from .common import Address, Failure, load, reason
-from .secrets import passphrase_for, server_in
+from .common import FILE_NAME, Address, Failure, reason, why_unconnected
+from .secrets import server_in, server_in_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +34,7 @@ def connect_file_option(function: Callable[P, R]) -> Callable[P, R]:
     return click.option(
         "--connect-file",
         metavar="FILE",
+        type=FILE_NAME,
         envvar=CONNECT_FILE_VARIABLE,
         show_envvar=True,
         help="A file with the connection string.",
@@ -47,14 +45,16 @@ def server_given(
     string: str | None, file: str | None, passphrase_file: str | None, padding: PaddingPolicy
 ) -> ServerAddress:
     """The server of a connection string, given as it is or in a file. Raises `BadFile`, and `click.UsageError` for
-    neither; the string on the command line is the one that counts, for the file may be the environment's."""
+    neither and for both; a file that the environment names gives way to the command line."""
+    context = click.get_current_context()
     if string is not None:
+        if context.get_parameter_source("connect_file") is ParameterSource.COMMANDLINE:
+            raise click.UsageError("a connection string and --connect-file exclude each other", context)
         found = server_in(string, passphrase_file)
     elif file is not None:
-        passphrase = passphrase_for(passphrase_file, "what the connection string names")
-        found = load(partial(read_address_file, passphrase=passphrase), file)
+        found = server_in_file(file, passphrase_file)
     else:
-        raise click.UsageError("say where to: a connection string, or --connect-file FILE", click.get_current_context())
+        raise click.UsageError("say where to: a connection string, or --connect-file FILE", context)
     return replace(found, config=replace(found.config, padding=padding))
 
 
@@ -71,7 +71,6 @@ async def open_stream(server: ServerAddress) -> Stream:
     except socket.gaierror as exc:
         raise Failure(f"{where.host}: {reason(exc)}; is the name spelled right?") from None
     except OSError as exc:
-        # One error, or one for each of the host's addresses.
-        numbers = {leaf.errno for leaf in leaves(exc.__cause__ or exc) if isinstance(leaf, OSError) and leaf.errno}
-        text = ", ".join(map(os.strerror, sorted(numbers))) or str(exc)
-        raise Failure(f"can't connect to {where}: {text}; is the server running, and the address right?") from None
+        raise Failure(
+            f"can't connect to {where}: {why_unconnected(exc)}; is the server running, and the address right?"
+        ) from None

@@ -10,7 +10,7 @@ import click
 
 from ..protocol.keys import PrivateKey
 from ..trust.keyfile import STANDARD_INPUT, key_file_text, write_key_file
-from .common import Failure, complain, reason
+from .common import FILE_NAME, Failure, complain, reason
 from .secrets import load_key, new_passphrase, passphrase_option
 from .stdio import STDOUT
 
@@ -27,9 +27,20 @@ Examples:
 
 
 @click.command(epilog=_KEYGEN_EXAMPLES)
-@click.option("-o", "--output", metavar="FILE", help="A new file for the private key. One that exists is left alone.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    type=FILE_NAME,
+    help="A new file for the private key. One that exists is left alone.",
+)
 @click.option("--passphrase", is_flag=True, help="Lock the key with a passphrase, which is asked for twice.")
-@click.option("--passphrase-file", metavar="FILE", help="Lock the key with the first line of this file.")
+@click.option(
+    "--passphrase-file",
+    metavar="FILE",
+    type=FILE_NAME,
+    help="Lock the key with the first line of this file.",
+)
 def keygen(output: str | None, passphrase: bool, passphrase_file: str | None) -> None:
     """Makes a key pair.
 
@@ -74,7 +85,7 @@ Examples:
 
 
 @click.command(epilog=_PUBKEY_EXAMPLES)
-@click.argument("file", default=STANDARD_INPUT, metavar="[FILE|-]")
+@click.argument("file", default=STANDARD_INPUT, metavar="[FILE|-]", type=FILE_NAME)
 @passphrase_option
 def pubkey(file: str, passphrase_file: str | None) -> None:
     """Prints the public key of a private key.

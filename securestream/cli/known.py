@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import click
 
 from ..trust.servers import FirstUse, KnownServersFile
-from .common import load
+from .common import FILE_NAME, BadFile, load
 from .serving import log_to_stderr
 
 if TYPE_CHECKING:
@@ -24,7 +26,10 @@ R = TypeVar("R")
 def known_servers_options(function: Callable[P, R]) -> Callable[P, R]:
     """`--known-servers FILE` and `--trust-first-use`, beside a command's `--server-key`."""
     known = click.option(
-        "--known-servers", metavar="FILE", help="In place of --server-key: a list of servers and their keys."
+        "--known-servers",
+        metavar="FILE",
+        type=FILE_NAME,
+        help="In place of --server-key: a list of servers and their keys.",
     )
     first_use = click.option(
         "--trust-first-use",
@@ -58,4 +63,7 @@ def trusted_server(
         )
     first_use: FirstUse = "trust" if trust_first_use else "refuse"
     log_to_stderr(logging.WARNING)
+    if not (trust_first_use or os.path.exists(known_servers)):
+        missing = f"{known_servers}: {os.strerror(errno.ENOENT)}"
+        raise BadFile(f"{missing}; --trust-first-use makes it, with the key that {where} shows")
     return load(lambda path: KnownServersFile(path, str(where), first_use=first_use), known_servers)

@@ -13,7 +13,7 @@ from ..service.drain import drain_on
 from ..service.router import RouterConfig, serve_router_listeners
 from ..service.routes import Backend, RoutesFile
 from ..streams.config import Limits
-from .common import ending_signals, load, proxy
+from .common import FILE_NAME, ending_signals, load, proxy
 from .places import PLACE_HELP, place, place_of
 from .places import listen as open_listeners
 from .secrets import key_option, load_key, passphrase_option
@@ -58,7 +58,12 @@ def _with_counts(command: click.Command) -> click.Command:
 @key_option("The router's private key; - is standard input.", required=True)
 @click.option("--listen", required=True, metavar="PLACE", type=place, help=PLACE_HELP)
 @click.option(
-    "--routes", "routes_file", required=True, metavar="FILE", help="Which server is where. Read again when it changes."
+    "--routes",
+    "routes_file",
+    required=True,
+    metavar="FILE",
+    type=FILE_NAME,
+    help="Which server is where. Read again when it changes.",
 )
 @click.option(
     "--default",

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import click
 
-from ..service.address import Address, parse_address
+from ..service.address import Address, parse_address, read_address_file
 from ..trust.keyfile import read_key_file, read_passphrase_file, read_secret_file
-from .common import BadFile, Failure, complain, load
+from .common import FILE_NAME, BadFile, Failure, complain, load
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,15 @@ KEY_VARIABLE = "SECURESTREAM_KEY_FILE"
 
 def key_option(text: str, *, required: bool = False) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """`--key FILE`, or the file that the environment names."""
-    return click.option("--key", metavar="FILE", required=required, envvar=KEY_VARIABLE, show_envvar=True, help=text)
+    return click.option(
+        "--key",
+        metavar="FILE",
+        type=FILE_NAME,
+        required=required,
+        envvar=KEY_VARIABLE,
+        show_envvar=True,
+        help=text,
+    )
 
 
 def passphrase_option(function: Callable[P, R]) -> Callable[P, R]:
@@ -35,6 +43,7 @@ def passphrase_option(function: Callable[P, R]) -> Callable[P, R]:
     return click.option(
         "--passphrase-file",
         metavar="FILE",
+        type=FILE_NAME,
         envvar="SECURESTREAM_PASSPHRASE_FILE",
         show_envvar=True,
         help="Its first line opens what is locked. Without, the terminal is asked.",
@@ -56,6 +65,8 @@ def server_in(text: str, passphrase_file: str | None = None) -> Address:
 
     Raises `BadFile`, also for a string that can't be used.
     """
+    if "=" not in text:
+        raise BadFile("that is no connection string; a file that holds one goes with --connect-file")
     passphrase = passphrase_for(passphrase_file, "what the connection string names")
     found = load(partial(parse_address, passphrase=passphrase), text)
     if found.string is not None and found.string.client_key is not None:
@@ -64,6 +75,12 @@ def server_in(text: str, passphrase_file: str | None = None) -> Address:
             "put it into a file, and Client Key=FILE in its place"
         )
     return found
+
+
+def server_in_file(path: str, passphrase_file: str | None = None) -> Address:
+    """The same, of the connection string in a file. Raises `BadFile`."""
+    passphrase = passphrase_for(passphrase_file, "what the connection string names")
+    return load(partial(read_address_file, passphrase=passphrase), path)
 
 
 def passphrase_for(passphrase_file: str | None, locked: str) -> Callable[[], str | bytes]:

@@ -20,10 +20,12 @@ from ..service.workers import MAX_WORKERS
 from ..streams.config import ANYONE, Limits, ServerConfig
 from ..trust.peers import AuthorizedPeers, AuthorizedPeersFile
 from .common import (
+    FILE_NAME,
     PADDING_HELP,
     Address,
     Failure,
     address,
+    complete_padding,
     ending_signals,
     load,
     padding,
@@ -100,6 +102,7 @@ def serving_options(command: click.Command) -> click.Command:
             ["--key"],
             required=True,
             metavar="FILE",
+            type=FILE_NAME,
             envvar=KEY_VARIABLE,
             show_envvar=True,
             help="The server's private key; - is standard input.",
@@ -123,18 +126,31 @@ def serving_options(command: click.Command) -> click.Command:
         click.Option(
             ["--allow"], metavar="PUBKEY", type=public_key, multiple=True, help="A client that may connect. Repeatable."
         ),
-        click.Option(["--clients"], metavar="FILE", help="A list of them. Who is taken out of it is cut off."),
+        click.Option(
+            ["--clients"],
+            metavar="FILE",
+            type=FILE_NAME,
+            help="A list of them. Who is taken out of it is cut off.",
+        ),
         click.Option(["--allow-anyone"], is_flag=True, help="In place of both: whoever comes."),
         click.Option(
             ["--secret-file", "secret_files"],
             metavar="FILE",
+            type=FILE_NAME,
             multiple=True,
             help="Clients have to know the shared secret in this file. Repeatable: one of them.",
         ),
         click.Option(
             ["--secret-optional"], is_flag=True, help="Take clients without it, too, until all of them have it."
         ),
-        click.Option(["--padding"], metavar="NAME", type=padding, default="none", help=PADDING_HELP),
+        click.Option(
+            ["--padding"],
+            metavar="NAME",
+            type=padding,
+            shell_complete=complete_padding,
+            default="none",
+            help=PADDING_HELP,
+        ),
         *count_options(),
         *_time_options(),
         click.Option(
@@ -189,8 +205,10 @@ def _time_options() -> list[click.Option]:
 
 
 def server_config(given: Serving) -> ServerConfig:
-    """Raises `BadFile`, and `click.UsageError` unless it is said in one way who may connect."""
+    """Raises `BadFile`, and `click.UsageError` unless it is said in one way who may connect, and with which secret."""
     authorize = _authorize(given)
+    if given["secret_optional"] and not given["secret_files"]:
+        raise click.UsageError("--secret-optional goes with --secret-file FILE", click.get_current_context())
     passphrase_file = given["passphrase_file"]
     secrets = [load_secret(path, passphrase_file) for path in given["secret_files"]]
     return ServerConfig(

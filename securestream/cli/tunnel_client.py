@@ -12,7 +12,7 @@ import trio
 from ..service.relay import cut_on_error, relay
 from ..streams.channel import address_of
 from ..streams.errors import StreamError, StreamFailure
-from .common import PADDING_HELP, Address, Failure, complain, ending_signals, explain, padding
+from .common import PADDING_HELP, Address, Failure, complain, complete_padding, ending_signals, explain, padding
 from .dialing import connect_file_option, open_stream, server_given
 from .places import PLACE_HELP, listen, place, place_of
 from .secrets import passphrase_option
@@ -48,7 +48,9 @@ Exit status:
 @click.option("--connect", "string", metavar="STRING", help="Where to: a connection string, as the guide has it.")
 @connect_file_option
 @passphrase_option
-@click.option("--padding", metavar="NAME", type=padding, default="none", help=PADDING_HELP)
+@click.option(
+    "--padding", metavar="NAME", type=padding, shell_complete=complete_padding, default="none", help=PADDING_HELP
+)
 @click.option(
     "--max-connections",
     metavar="N",

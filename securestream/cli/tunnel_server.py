@@ -12,6 +12,7 @@ from ..protocol.alerts import AlertCode, printable
 from ..service.proxy_protocol import ProxyHeader
 from ..service.relay import cut_on_error, relay
 from ..streams.errors import StreamFailure
+from .common import why_unconnected
 from .places import place_of_socket
 from .serving import Serving, serve, serving_options
 from .targets import Command, open_target, target
@@ -72,16 +73,25 @@ async def _forward(stream: Stream, where: Target, *, proxy_protocol: bool) -> No
     async with cut_on_error(await _reach(stream, where)) as far:
         if proxy_protocol:
             await far.send_all(_header(stream).encode())
-        await relay(stream, far)
+        try:
+            await relay(stream, far)
+        except StreamFailure as exc:
+            why = printable(str(exc.__cause__))
+            logger.warning("%s: the connection with the target %s broke: %s", _who(stream), where, why)
+            raise
 
 
 async def _reach(stream: Stream, where: Target) -> trio.abc.HalfCloseableStream:
     try:
         return await open_target(where, stream.peer)
     except OSError as exc:
-        who = f"{stream.peer.address} {stream.peer.public_key}"
-        logger.warning("%s: the target %s can't be reached: %s", who, where, printable(exc.strerror or str(exc)))
+        why = printable(why_unconnected(exc))
+        logger.warning("%s: the target %s can't be reached: %s", _who(stream), where, why)
         raise StreamFailure(AlertCode.BACKEND_UNAVAILABLE, "the target can't be reached") from exc
+
+
+def _who(stream: Stream) -> str:
+    return f"{stream.peer.address} {stream.peer.public_key}"
 
 
 def _header(stream: Stream) -> ProxyHeader:

@@ -43,7 +43,8 @@ class LogInstrument(Instrument):
 
     def handshake_done(self, stream: AnyStream, seconds: float) -> None:
         suite = stream.session.suite.name.lower()
-        self._log.info("handshake_done", **_who(stream), suite=suite, seconds=round(seconds, 6))
+        secret = "yes" if stream.peer.used_secret else "no"
+        self._log.info("handshake_done", **_who(stream), suite=suite, secret=secret, seconds=round(seconds, 6))
 
     def handshake_failed(self, address: str, reason: str, seconds: float) -> None:
         self._log.info("handshake_failed", address=address, reason=reason, seconds=round(seconds, 6))

@@ -212,7 +212,7 @@ class _Connections(Admission[T_Stream]):
         except CredentialsFailed as exc:
             logger.error("refused %s: %s", address, exc, exc_info=exc.__cause__)
         except (AccessDenied, BadCredentials) as exc:
-            logger.warning("refused %s, %s: %s [%s]", address, exc.public_key, printable(str(exc.__cause__)), exc.code)
+            logger.warning("refused %s, %s: %s [%s]", address, exc.public_key, _why(exc.__cause__), exc.code)
         except HandshakeError as exc:
             log_refusal(address, exc)
         except Exception:  # a transport that breaks its interface; the other connections go on
@@ -248,6 +248,13 @@ class _Connections(Admission[T_Stream]):
         if errors is None or (self._raise_errors and _is_unexpected(errors, stream)):
             return exc
         return rest
+
+
+def _why(refusal: BaseException | None) -> str:
+    """What the client is told, and what it isn't: what made the verifier refuse."""
+    cause = refusal.__cause__ if refusal is not None else None
+    beneath = "" if cause is None else f" ({type(cause).__name__}: {cause!s:.200})"
+    return printable(f"{refusal}{beneath}")
 
 
 def _log_failure(exc: BaseException, stream: SecureStream[T_Stream]) -> None:

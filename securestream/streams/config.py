@@ -26,7 +26,7 @@ class Peer:
     `public_key`   its long-term key; `NOBODY` in the profile dev, where nothing is proved
     `credentials`  what it showed beside its key, at most 32,768 bytes; proof of nothing before a verifier says so
     `address`      where it connects from, as text; "" if the transport doesn't tell
-    `used_secret`  whether it showed the shared secret
+    `used_secret`  whether it has the shared secret, and this connection is made with it
     `transcript`   what its credentials sign: unique to this connection and side (`docs/protocol.md`, section 2.7)
     `name`         what this side calls it; "" if it has no name here
     `principal`    what `authorize` returned, or a client's `verify_server`
@@ -41,8 +41,9 @@ class Peer:
     principal: object = None
 
     def accepted_as(self, principal: object) -> Peer:
-        """This peer, with what the program's judgement returned; a principal with a `name` gives its name."""
-        name = getattr(principal, "name", "")
+        """This peer, with what the program's judgement returned; a principal that is text, or has a `name`, gives its
+        name."""
+        name = principal if isinstance(principal, str) else getattr(principal, "name", "")
         return replace(self, principal=principal, name=name if isinstance(name, str) else "")
 
 

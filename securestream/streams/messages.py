@@ -48,8 +48,11 @@ class MessageChannel(trio.abc.Channel[bytes]):
     async def send(self, value: bytes | bytearray | memoryview) -> None:
         """Sends one message; an empty one is one, too.
 
-        Raises `ValueError` for one that is too long, before anything is sent, and what `SecureStream.send_all` does.
+        Raises `TypeError` for what is no bytes and `ValueError` for too many, before anything is sent, and what
+        `SecureStream.send_all` does.
         """
+        if not isinstance(value, bytes | bytearray | memoryview):
+            raise TypeError(f"a message is bytes, not a {type(value).__name__}")
         content = bytes(value)
         if len(content) > self.max_size:
             raise ValueError(f"a message of {len(content):,} bytes, where {self.max_size:,} are allowed")

@@ -94,8 +94,8 @@ class Wire(enum.Enum):
 
 @dataclass(frozen=True)
 class StreamStatistics:
-    """What went through a stream so far. Bytes are the application's; padding is counted apart; wire bytes are
-    the transport's, those of the handshake included."""
+    """What went through a stream so far. Bytes are the application's, what alerts say included; padding is counted
+    apart; wire bytes are the transport's, those of the handshake included."""
 
     bytes_sent: int
     bytes_received: int

@@ -28,6 +28,7 @@ from .errors import (
     CredentialsFailed,
     HandshakeRefused,
     HandshakeTimeout,
+    HandshakeTruncated,
     SecretsFailed,
     ServerBusy,
     ServerKeyMismatch,
@@ -124,6 +125,7 @@ async def _client_handshake(transport: T_Stream, config: ClientConfig) -> Secure
             public_key=server_key,
             credentials=handshake.server_payload,
             address=address_of(transport),
+            used_secret=config.secret is not None,  # without it the challenge would not have opened
             transcript=handshake.server_statement,
         ),
     )
@@ -223,8 +225,7 @@ class _ServerSide:
         handshake = self.handshake = self._new_handshake()
         handshake.hello(body)
         await self._frames.send(handshake.challenge(await self._own_credentials()))
-        _, body = await self._frames.receive({Kind.RESPONSE})
-        client_key = handshake.response(body)
+        client_key = handshake.response(await self._receive_response())
         self._place.waits = False
 
         writer, reader = self._records = _open_records(handshake, self._frames.take_rest())
@@ -241,6 +242,14 @@ class _ServerSide:
         await trio.lowlevel.checkpoint_if_cancelled()  # before it is sealed: too late, it is alert 9 in its place
         await self._frames.send(seal_at_any_rate(writer, lambda: writer.verdict(RecordType.ACCEPT)))
         return peer, writer, reader
+
+    async def _receive_response(self) -> bytes:
+        """A client that doesn't want this server's key leaves here, and shows nothing of itself, not even that."""
+        try:
+            _, body = await self._frames.receive({Kind.RESPONSE})
+        except HandshakeTruncated as exc:
+            raise HandshakeTruncated(f"{exc}; does the client expect another server key?") from exc.__cause__
+        return body
 
     def _new_handshake(self) -> ServerHandshake:
         try:

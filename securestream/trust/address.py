@@ -182,7 +182,7 @@ def _fields(text: str) -> Iterator[tuple[str, str]]:
         before, _, after = text.partition(";")
         if "=" not in before:
             if before.strip():
-                raise AddressError(f"field {number}: a name and a value, with = in between")
+                raise AddressError(f"field {number}: a name and a value, with = in between, as Server=db.example:9222")
             text = after
             continue
         name, _, text = text.partition("=")

@@ -11,6 +11,7 @@ A name may have several keys, so that one can be replaced by another without a g
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -21,7 +22,7 @@ from .watched import WatchedFile
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from .keyfile import StrPath
 
@@ -43,11 +44,14 @@ class HasAddress(HasPublicKey, Protocol):
 class AuthorizedPeers:
     """The clients that may connect, by public key: `ServerConfig(authorize=AuthorizedPeers([key, ...]))`.
 
-    Given a mapping from keys to names, a client's name becomes `stream.peer.principal`; otherwise its key does.
+    Given a mapping from keys to names, a client's name becomes `stream.peer.principal`, and `stream.peer.name`;
+    otherwise its key becomes the principal.
     Raises `TypeError` for what is no `PublicKey`.
     """
 
     def __init__(self, peers: Iterable[PublicKey] | Mapping[PublicKey, str]) -> None:
+        if not isinstance(peers, Iterable):
+            raise TypeError("AuthorizedPeers takes several PublicKeys: [key, ...]")
         self._peers: dict[PublicKey, object] = dict(peers.items()) if hasattr(peers, "items") else {k: k for k in peers}
         for key in self._peers:
             if not isinstance(key, PublicKey):

@@ -67,6 +67,23 @@ def test_it_says_what_is_in_each_and_shows_no_secret(files: Files, capsys: pytes
     ]
 
 
+def test_a_connection_string_in_a_file_is_looked_at_as_programs_will(
+    files: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    string = f"Server=db:1;Server Key={files.keys.server_public};Client Key={files.keys.client_file}"
+    good, bad = files.write("db.connection", f"# ours\n{string}\n"), files.write("bad", "Server=db:1\n")
+    assert run(["check", "--connect-file", bad, "--connect-file", good]) == 2
+    out, err = capsys.readouterr()
+    assert out.splitlines() == [f"{good}: {string}", f"  its client's public key is {files.keys.client_public}"]
+    assert err.startswith(f"securestream: {bad}: Server Key is missing")
+
+
+def test_an_empty_list_is_said_to_let_in_nobody(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    path = files.write("nobody", "# to come\n")
+    assert run(["check", "--clients", path]) == 0
+    assert capsys.readouterr().out == f"{path}: 0 keys of 0 clients; nobody may connect\n"
+
+
 def test_a_secret_in_a_connection_string_is_hidden_and_warned_of(
     files: Files, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -135,12 +152,12 @@ SERVER = f"Server=db:1;Server Key={OTHER}"
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "name what to check: --key, --secret-file, --clients, --known-servers or --connect"),
+        ([], "name what to check: --key, --secret-file, --clients, --known-servers, --connect or --connect-file"),
         (["--clients"], "Option '--clients' requires an argument."),
         (["--clients", "/"], "/: Is a directory"),
         (["--known-servers", "/nowhere/a"], "/nowhere/a: No such file or directory"),
         (["server.key"], "Got unexpected extra argument (server.key)"),
-        (["--connect", "db:1"], "field 1: a name and a value, with = in between"),
+        (["--connect", "db.file"], "that is no connection string; a file that holds one goes with --connect-file"),
         (
             ["--connect", "Server=db:1"],
             "Server Key is missing: without it, or a Shared Secret File, anyone could stand",
@@ -186,13 +203,16 @@ def _write(path: Path, text: str) -> None:
     assert os.path.getsize(path)
 
 
+MISSING = "/nowhere/a: No such file or directory"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ([], "HOST:PORT goes with --server-key PUBKEY or --known-servers FILE: without it, anyone"),
         (["--server-key", str(OTHER), "--known-servers", "a"], "--server-key and --known-servers exclude each other"),
         (["--server-key", str(OTHER), "--trust-first-use"], "--trust-first-use goes with --known-servers FILE"),
-        (["--known-servers", "/nowhere/a"], "/nowhere/a: No such file or directory"),
+        (["--known-servers", "/nowhere/a"], f"{MISSING}; --trust-first-use makes it, with the key that h:1 shows"),
         (["--known-servers", "/"], "/: Is a directory"),
     ],
     ids=" ".join,

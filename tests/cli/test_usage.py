@@ -102,12 +102,18 @@ def test_the_exit_statuses_are_in_the_help(name: str) -> None:
     assert re.findall(r"^    (\d[\d+N]*)  ", result.output, re.MULTILINE) == ["0", "1", "2", *alert, "128+N"]
 
 
+TAKE_FILES = ("pubkey", "keygen -o", "echo --key", "check --clients", "connect --known-servers", "decode --keylog")
+
+
 @pytest.mark.parametrize(
     ("words", "wanted"),
     [
         ("securestream tun", ["plain,tunnel"]),
         ("securestream tunnel ", ["plain,client", "plain,server"]),
         ("securestream tunnel server --pad", ["plain,--padding"]),
+        ("securestream echo --padding p", ["plain,power-of-two", "plain,padme"]),
+        ("securestream tunnel client --padding b", ["plain,block:", "plain,buckets:"]),
+        *((f"securestream {words} ser", ["file,ser"]) for words in TAKE_FILES),
     ],
 )
 async def test_a_shell_can_ask_how_a_word_goes_on(words: str, wanted: list[str]) -> None:
@@ -212,6 +218,12 @@ WHO = "say who may connect: --allow PUBKEY for each client, --clients FILE, or -
         (["connect", STRING, "--padding", "x"], "Invalid value for '--padding': a padding is one of: none, ", 2),
         (["tunnel", "clinet"], "No such command 'clinet'. (see: securestream tunnel --help)", 2),
         (["tunnel", "client", "--listen", "127.0.0.1:0"], f"{WHERE_TO}{SEE_CLIENT}", 2),
+        (
+            ["tunnel", "client", "--listen", "h:1", "--connect", STRING, "--connect-file", "a"],
+            f"a connection string and --connect-file exclude each other{SEE_CLIENT}",
+            2,
+        ),
+        (["connect", STRING, "--connect-file", "a"], "a connection string and --connect-file exclude each other", 2),
         (["tunnel", "client", "--connect", STRING], f"Missing option '--listen'.{SEE_CLIENT}", 2),
         ([*CLIENT, "--listen", "x"], f"Invalid value for '--listen': {NOT_A_PLACE}{SEE_CLIENT}", 2),
         ([*CLIENT, "--listen", "192.0.2.1:1"], "can't listen on 192.0.2.1:1: Cannot assign requested address", 1),
@@ -249,6 +261,7 @@ WHO = "say who may connect: --allow PUBKEY for each client, --clients FILE, or -
         ([*ECHO, "unix:/no/s", "--allow-anyone"], "can't listen on unix:/no/s: No such file or directory", 1),
         ([*ECHO, "unix:/dev/null", "--allow-anyone"], "can't listen on unix:/dev/null: there is a file that is no", 1),
         ([*ECHO, f"unix:/{'x' * 200}", "--allow-anyone"], f"can't listen on unix:/{'x' * 200}: AF_UNIX path too", 1),
+        ([*ECHO_ANYONE, "--secret-optional"], f"--secret-optional goes with --secret-file FILE{SEE_ECHO}", 2),
         ([*ECHO_ANYONE, "--idle-timeout", "0"], f"Invalid value for '--idle-timeout': {NO_TIME}, not 0", 2),
         ([*ECHO_ANYONE, "--lifetime", "x"], f"Invalid value for '--lifetime': {NO_TIME}, not x", 2),
         ([*ECHO_ANYONE, "--keep-alive", "nan"], f"Invalid value for '--keep-alive': {NO_TIME}, not nan", 2),
@@ -322,7 +335,7 @@ def test_a_connection_string_on_the_command_line_is_read_and_a_secret_in_it_gets
 @pytest.mark.parametrize(
     ("string", "message"),
     [
-        ("h:1", "field 1: a name and a value, with = in between"),
+        ("h:1", "that is no connection string; a file that holds one goes with --connect-file"),
         (f"Server=h:1;Server Key={PUBLIC};Client Key=/nowhere/a", "/nowhere/a: No such file or directory"),
         (f"Server=h:1;Server Key={PUBLIC};Client Key=/dev/null", "/dev/null: no private key in it"),
     ],

@@ -100,6 +100,22 @@ async def test_a_server_goes_on_and_its_log_names_who_was_refused(
     assert "Traceback" not in caplog.text
 
 
+async def test_what_is_beneath_a_refusal_is_in_the_server_s_log_and_not_told_to_the_client(
+    caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+) -> None:
+    async def authorize(peer: ss.Peer) -> None:
+        raise ss.CredentialsRefused("no token that can be used here") from ValueError("another\nissuer")
+
+    caplog.set_level(logging.WARNING)
+    client, server = configs()
+    async with serving(shout, replace(server, authorize=authorize)) as served:
+        with pytest.raises(ss.HandshakeRefused) as caught:
+            await served.connect(client)
+        await trio.testing.wait_all_tasks_blocked()
+    assert caught.value.alert.message == "no token that can be used here"
+    assert r"no token that can be used here (ValueError: another\nissuer) [bad_credentials]" in caplog.text
+
+
 async def test_credentials_of_another_connection_are_refused(autojump_clock: MockClock) -> None:
     both = configs()
     _, server = await secure_pair(memory_pair, both)

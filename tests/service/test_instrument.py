@@ -215,7 +215,7 @@ async def test_the_log_has_a_line_of_keys_and_values_for_each_event(
     with caplog.at_level(logging.INFO, "securestream.events"):
         await conversation((client, replace(server, authorize=names, instruments=[ss.LogInstrument()])))
     records = [record for record in caplog.records if record.name == "securestream.events"]
-    who = f'address="" peer={client.key.public_key}'
+    who = f'address="" peer={client.key.public_key} name=alice'
     assert [record.message.partition(" ")[0] for record in records] == [
         *("handshake_done", "stream_closed", "handshake_failed", "handshake_done", "alert_sent", "stream_closed")
     ]
@@ -224,6 +224,20 @@ async def test_the_log_has_a_line_of_keys_and_values_for_each_event(
     assert records[4].message.endswith('reason=alert_5001 message="a \\"forged\\"\\\\nhandshake_done peer=mallory"')
     assert records[1].__dict__["fields"]["bytes_received"] == 5
     assert all("\n" not in record.message for record in records)
+
+
+async def test_the_log_shows_which_clients_have_the_secret_yet(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret = ss.SharedSecret.generate()
+    client, server = matching_configs()
+    with caplog.at_level(logging.INFO, "securestream.events"):
+        async with serving(shout, replace(server, secrets=[secret], instruments=[ss.LogInstrument()])) as served:
+            for config in (client, replace(client, secret=secret)):
+                async with await served.connect(config) as stream:
+                    assert await ask(stream) == b"HELLO"
+    told = [record.__dict__["fields"] for record in caplog.records if record.message.startswith("handshake_done")]
+    assert [fields["secret"] for fields in told] == ["no", "yes"]
 
 
 async def test_the_log_suits_structlog(autojump_clock: MockClock) -> None:

@@ -70,6 +70,7 @@ async def test_the_log_says_why_by_its_code(
             await served.connect(replace(client, **at_client))  # type: ignore[arg-type]
         await trio.testing.wait_all_tasks_blocked()
     assert only_line(log).endswith(f"[{code}]")
+    assert ("does the client expect another server key?" in only_line(log)) is (code == "handshake_truncated")
 
 
 async def test_a_client_that_has_vanished_before_it_is_served_is_one_line_in_the_log(

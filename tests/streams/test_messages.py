@@ -82,6 +82,14 @@ async def test_a_message_that_is_too_long_is_not_sent_and_breaks_nothing(autojum
     assert await ss.MessageChannel(far, max_size=10).receive() == bytes(10)
 
 
+async def test_text_is_no_message_and_breaks_nothing(autojump_clock: MockClock) -> None:
+    near, far = (ss.MessageChannel(end) for end in await secure_pair(memory_pair, CONFIGS))
+    with pytest.raises(TypeError, match="a message is bytes, not a str"):
+        await near.send("question")  # type: ignore[arg-type]  # the mistake
+    await near.send(memoryview(b"question"))
+    assert await far.receive() == b"question"
+
+
 @pytest.mark.parametrize("max_size", [-1, 0, 2**32])
 async def test_a_limit_that_makes_no_sense_is_refused(max_size: int) -> None:
     near, _ = await secure_pair(memory_pair, CONFIGS)

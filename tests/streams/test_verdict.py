@@ -203,7 +203,9 @@ async def test_authorize_gets_key_credentials_address_and_whether_the_secret_was
     secret = ss.SharedSecret.generate()
     server = replace(server, authorize=authorize, secrets=[secret])
     for client_secret, credentials in ((None, b""), (secret, b"a token")):
-        await secure_pair(memory_pair, (replace(client, secret=client_secret, credentials=credentials), server))
+        configs = (replace(client, secret=client_secret, credentials=credentials), server)
+        near, _ = await secure_pair(memory_pair, configs)
+        assert near.peer.used_secret is (client_secret is not None)
         peer = asked[-1]
         assert client.key is not None
         assert peer.public_key == client.key.public_key
@@ -221,7 +223,7 @@ async def test_the_peer_of_the_stream_is_the_one_that_authorize_saw(autojump_clo
 
     client, server = matching_configs()
     _, stream = await secure_pair(memory_pair, (client, replace(server, authorize=authorize)))
-    assert stream.peer == replace(asked[0], principal="alice")
+    assert stream.peer == replace(asked[0], principal="alice", name="alice")
 
 
 async def test_a_principal_with_a_name_names_the_peer(autojump_clock: MockClock) -> None:

@@ -168,6 +168,7 @@ async def test_several_are_not_taken_in_another_order_or_where_one_is_left_out_o
     for parts in ([second, first], [first], [second], [first, first], [first, second, second], [first, b""]):
         await refusal(kind.verifier, encode_parts(parts))
     await kind.verifier.verify(encode_parts([first, second]), STATEMENT)
+    assert await refusal(kind.verifier, first) == "not the 2 credentials that are wanted here"
 
 
 async def test_a_verifier_that_answers_false_takes_nobody() -> None:
@@ -195,6 +196,11 @@ def test_a_key_that_is_none_or_is_listed_twice_is_refused_when_it_is_listed() ->
         ss.Ed25519Verifier([ALICE, replace(ALICE, name="bob")])
     with pytest.raises(ValueError, match="32 bytes, not 33"):
         ss.Ed25519Credentials(bytes(33))
+
+
+def test_a_key_s_end_is_a_moment() -> None:
+    with pytest.raises(TypeError, match="takes a datetime, not a str"):
+        ss.TrustedKey(ALICE.public_key, "alice", "2027-06-30")  # type: ignore[arg-type]  # the mistake
 
 
 def test_a_key_s_end_has_a_time_zone() -> None:

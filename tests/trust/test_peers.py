@@ -22,6 +22,19 @@ async def test_a_key_that_is_not_listed_is_refused_with_its_text(
         await ss.AuthorizedPeers(peers)(ss.Peer(public_key=ALICE))
 
 
+def test_a_name_that_a_list_gives_is_the_peer_s_name_and_other_principals_give_none() -> None:
+    peer = ss.Peer(public_key=ALICE)
+    assert peer.accepted_as("alice").name == "alice"
+    assert peer.accepted_as(ss.TrustedKey(bytes(32), "alice")).name == "alice"
+    for nameless in (None, ALICE, ("alice", "bob"), b"alice"):
+        assert peer.accepted_as(nameless).name == ""
+
+
+def test_one_key_where_several_belong_is_refused_with_the_way_out() -> None:
+    with pytest.raises(TypeError, match=r"takes several PublicKeys: \[key, \.\.\.\]"):
+        ss.AuthorizedPeers(ALICE)  # type: ignore[arg-type]  # the mistake
+
+
 @pytest.mark.parametrize(
     "wrong", [str(ALICE), bytes(ALICE), ss.PrivateKey.generate()], ids=["text", "bytes", "private"]
 )

@@ -53,7 +53,7 @@ class SeveralVerifier(Verifier):
         try:
             parts = decode_parts_untrusted(credentials)
         except RemoteProtocolError as exc:
-            raise CredentialsRefused(str(exc)) from exc
+            raise CredentialsRefused(f"not the {len(self._verifiers)} credentials that are wanted here") from exc
         if len(parts) != len(self._verifiers):
             raise CredentialsRefused(f"{len(parts)} credentials where {len(self._verifiers)} are wanted")
         pairs = zip(self._verifiers, parts, strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -11,7 +12,6 @@ from typing import TYPE_CHECKING, Protocol
 from ...protocol.credentials import CredentialsRefused
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Iterable
 
 Now = Callable[[], float]
@@ -47,6 +47,8 @@ class TrustedKey:
     `public_key`  as bytes, in the form that the verifier names
     `name`        what its owner is called; also `stream.peer.name`
     `until`       when it ends to be valid, with a time zone; None: never
+
+    Raises `TypeError` and `ValueError` for an `until` that is no such moment.
     """
 
     public_key: bytes
@@ -54,7 +56,11 @@ class TrustedKey:
     until: dt.datetime | None = None
 
     def __post_init__(self) -> None:
-        if self.until is not None and self.until.tzinfo is None:
+        if self.until is None:
+            return
+        if not isinstance(self.until, dt.datetime):
+            raise TypeError(f"until takes a datetime, not a {type(self.until).__name__}")
+        if self.until.tzinfo is None:
             raise ValueError("until takes a moment with a time zone")
 
 
