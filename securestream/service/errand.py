@@ -73,15 +73,18 @@ class Errand:
     async def run(self, used: contextlib.ExitStack) -> trio.SocketStream:
         """The server, which has the hello by now. It counts as used until `used` is left."""
         try:
+            return await self._bring_or_tell(used)
+        except BaseException:
+            await trio.aclose_forcefully(self._near)
+            raise
+
+    async def _bring_or_tell(self, used: contextlib.ExitStack) -> trio.SocketStream:
+        try:
             return await self._bring(used)
         except Refused as refused:
             with trio.CancelScope(relative_deadline=self._config.close_timeout):
                 await self._frames.refuse(refused.alert.code, linger=refused.linger)
-            await trio.aclose_forcefully(self._near)
             raise refused.error from refused.__cause__
-        except BaseException:
-            await trio.aclose_forcefully(self._near)
-            raise
 
     async def _bring(self, used: contextlib.ExitStack) -> trio.SocketStream:
         """Raises `Refused`, and `HandshakeTruncated` where the client has gone."""
@@ -174,7 +177,12 @@ def _find_the_vanished(*streams: trio.abc.Stream) -> None:
     """Has the system look whether the other end is still there, where nothing is said for long."""
     for stream in streams:
         if isinstance(stream, trio.SocketStream) and stream.socket.family in (socket.AF_INET, socket.AF_INET6):
-            stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for name, value in _KEEP_ALIVE.items():
-                if (option := getattr(socket, name, None)) is not None:
-                    stream.setsockopt(socket.IPPROTO_TCP, option, value)
+            with contextlib.suppress(OSError):  # of a connection that is gone: the first byte will tell
+                _keep_alive(stream)
+
+
+def _keep_alive(stream: trio.SocketStream) -> None:
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEP_ALIVE.items():
+        if (option := getattr(socket, name, None)) is not None:
+            stream.setsockopt(socket.IPPROTO_TCP, option, value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
@@ -23,10 +24,11 @@ from securestream.protocol.messages import (
     encode_frame,
     seal_route,
 )
-from securestream.service.errand import wanted_server
+from securestream.service.errand import _find_the_vanished, wanted_server
 
 from ..protocol.support import PROPERTY, new_client
 from ..streams.support import failure_of, receive_all, receive_until_error
+from ..streams.transports import reset, tcp_pair
 from .router_support import (
     CLIENT,
     HOST,
@@ -50,7 +52,6 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
     from .router_support import Stream
-
 
 # --- to the right server ------------------------------------------------------------------------------
 
@@ -348,16 +349,16 @@ async def test_a_client_of_a_server_that_is_down_comes_to_another_one() -> None:
 
 async def test_a_server_that_is_up_again_is_found_by_dialling(log: pytest.LogCaptureFixture) -> None:
     async with a_place() as place:
-        socket = trio.socket.socket()
-        await socket.bind((HOST, 0))
-        backend = ss.Backend(f"{HOST}:{socket.getsockname()[1]}")
+        server = trio.socket.socket()
+        await server.bind((HOST, 0))
+        backend = ss.Backend(f"{HOST}:{server.getsockname()[1]}")
         router = await place.router(config({SERVER.public_key: [backend]}, retry=0.01))
         assert await refusal(router) == (ss.AlertCode.BACKEND_UNAVAILABLE, False)
-        socket.listen()
-        looking, _ = await socket.accept()  # nobody but the router
+        server.listen()
+        looking, _ = await server.accept()  # nobody but the router
         looking.close()
         await until(lambda: "is up again" in log.text)
-        socket.close()
+        server.close()
 
 
 # --- who the client is --------------------------------------------------------------------------------
@@ -432,6 +433,38 @@ async def wait_until_nobody_listens(router: ss.Backend) -> None:
     with pytest.raises(OSError):
         while True:
             await (await router.dial()).aclose()
+
+
+async def test_cancelled_while_it_refuses_it_leaves_no_connection_open(autojump_clock: MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        listener = await routed_in_memory(nursery)
+        transport = await listener.connect()
+        await transport.send_all(bytes(3))
+        assert await transport.receive_some() == encode_alert_frame(ss.AlertCode.PROTOCOL_ERROR)
+        nursery.cancel_scope.cancel()  # while it waits for the client's end
+    with pytest.raises(trio.BrokenResourceError):
+        await transport.send_all(b"x")
+
+
+async def test_cancelled_it_cuts_what_is_open() -> None:
+    async with a_place() as place:
+        backend = await place.server()
+        async with trio.open_nursery() as nursery:
+            route = partial(ss.serve_router_tcp, 0, config({SERVER.public_key: [backend]}), host=HOST)
+            listeners = await nursery.start(route)
+            stream = await connect(ss.Backend(f"{HOST}:{listeners[0].socket.getsockname()[1]}"))
+            nursery.cancel_scope.cancel()
+        assert isinstance((await receive_until_error(stream))[1], ss.TruncatedStream | ss.TransportBroken)
+        await stream.aclose()
+
+
+async def test_a_machine_that_has_vanished_is_looked_for() -> None:
+    near, far = await tcp_pair()
+    _find_the_vanished(near, far)
+    for stream in (near, far):
+        assert stream.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 4) != bytes(4)
+    reset(near)
+    _find_the_vanished(far)
 
 
 # --- configurations -----------------------------------------------------------------------------------
