@@ -31,7 +31,8 @@ class Place:
     `address`      where the client is, as text
     `destination`  where it has connected to, if a proxy says so
     `since`        when it came, on Trio's clock
-    `waits`        whether the server waits for the client, and not the client for `authorize`
+    `waits`        whether the server waits for the client, and not the client for `authorize`; so it does for one that
+                   was refused, until it goes
     """
 
     __slots__ = ("_scope", "_taken_away", "_timeout", "address", "destination", "since", "waits")
@@ -64,3 +65,11 @@ class Place:
             Alert(AlertCode.HANDSHAKE_TIMEOUT),
             HandshakeTimeout(f"the client took more than {self._timeout:g} s for the handshake"),
         )
+
+    @contextlib.contextmanager
+    def given_up(self, timeout: float) -> Iterator[None]:
+        """While a client that is refused is told so, at most `timeout` seconds. Another one may have its place at once:
+        a stranger who hears that he is one, and stays, keeps nobody out."""
+        self.waits = True
+        with trio.CancelScope(relative_deadline=timeout) as self._scope:
+            yield

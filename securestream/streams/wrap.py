@@ -209,7 +209,7 @@ class _ServerSide:
         try:
             return await self._run_in_time()
         except Refused as refused:
-            with trio.CancelScope(relative_deadline=self._config.close_timeout):
+            with self._place.given_up(self._config.close_timeout):
                 await self._tell(refused.alert, linger=refused.linger)
             raise refused.error from refused.__cause__
 

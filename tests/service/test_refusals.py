@@ -215,6 +215,24 @@ async def test_beyond_the_cap_on_pending_handshakes_a_client_is_told_alert_10(
         assert [await ask(stream) for stream in streams] == [b"HELLO"] * 5
 
 
+async def test_refused_clients_that_stay_keep_nobody_out(
+    log: pytest.LogCaptureFixture, autojump_clock: MockClock
+) -> None:
+    client, server = matching_configs()
+    server = replace(server, close_timeout=60.0)
+    async with serving(shout, limited(server, pending_handshakes=2, connections=2)) as served:
+        stranger = replace(client, key=STRANGER, wait_for_accept=False)
+        refused = [await served.connect(stranger) for _ in range(2)]
+        await trio.sleep(0.2)
+        assert log.text.count("not authorised") == 0  # the server still waits for them to go
+        assert await ask(await served.connect(client)) == b"HELLO"
+        await trio.testing.wait_all_tasks_blocked()
+        assert log.text.count("not authorised") == 1
+        for stream in refused:
+            with trio.move_on_after(1):
+                assert (await failure_of(stream.receive_some(), ss.HandshakeRefused)).code == "access_denied"
+
+
 async def test_connections_in_their_handshake_count_as_connections(autojump_clock: MockClock) -> None:
     client, server = matching_configs()
     async with serving(shout, limited(server, connections=1)) as served:
