@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 # How long a command may go on behind the end of its output, and how long once nobody is there any more.
 _EXIT_SECONDS = 1.0
 _GOODBYE_SECONDS = 5.0
+_DEATH_SECONDS = 1.0  # for one that is killed: a moment, unless it is stuck in its kernel
 
 
 @final
@@ -61,14 +62,35 @@ class CommandStream(trio.abc.HalfCloseableStream):
         return data
 
     async def aclose(self) -> None:
-        """Closes its input and output, gives it 5 s to end, and kills what is left. Cancelled, it kills at once."""
+        """Closes its input and output, gives it 5 s to end, and kills what is left. Cancelled, it kills at once, and
+        before the command could take the end of its input for a whole one."""
         try:
-            await self._stdin.aclose()
-            await self._stdout.aclose()
+            await trio.lowlevel.checkpoint_if_cancelled()
+            await self._close_pipes()
             with trio.move_on_after(_GOODBYE_SECONDS):
                 await self._process.wait()
         finally:
-            with contextlib.suppress(ProcessLookupError):
+            self._kill()
+            with trio.CancelScope(shield=True):
+                with trio.move_on_after(_DEATH_SECONDS):
+                    await self._process.wait()
+                await self._close_pipes()
+
+    async def _close_pipes(self) -> None:
+        await self._stdin.aclose()
+        await self._stdout.aclose()
+
+    def _kill(self) -> None:
+        """What is left of its group. One of another user, say sudo's, goes by itself, if at all."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if self._process.returncode is None or not _is_there(self._process.pid):
                 os.killpg(self._process.pid, signal.SIGKILL)
-            with trio.CancelScope(shield=True):  # of a process that is killed, a moment
-                await self._process.wait()
+
+
+def _is_there(pid: int) -> bool:
+    """Whether there is a process of this number. Once a command was waited for, that is another one."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True  # a `PermissionError` is for who asks

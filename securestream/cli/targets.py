@@ -64,13 +64,16 @@ async def open_target(where: Target, peer: Peer) -> trio.abc.HalfCloseableStream
             case UnixPath():
                 return await trio.open_unix_socket(where.path)
             case _:
-                return await CommandStream.start(where.arguments, {**os.environ, **_environment(peer)})
+                return await CommandStream.start(where.arguments, _environment(peer))
     raise TimeoutError(f"no answer within {CONNECT_SECONDS} s")
 
 
 def _environment(peer: Peer) -> dict[str, str]:
-    """What a command is told of the peer that it serves."""
+    """This program's, and what a command is told of the peer that it serves. What this one was told of its own keys
+    and logs is not for it: a `securestream` that it starts would take them for its own."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("SECURESTREAM_")}
     return {
+        **inherited,
         "SECURESTREAM_PEER_KEY": str(peer.public_key),
         "SECURESTREAM_PEER_NAME": peer.name,
         "SECURESTREAM_PEER_ADDRESS": peer.address,
