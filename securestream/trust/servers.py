@@ -21,6 +21,8 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+import trio
+
 from ..protocol.keys import PublicKey
 from .appending import append_line, locked_folder
 from .lists import Line, PeersFileError, is_over, parse_list, parse_until, printable_text, utc_now
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 logger: logging.Logger = logging.getLogger("securestream")
 
 FirstUse = Literal["refuse", "trust"]
+
+_BETWEEN_LOOKS = 0.02  # seconds, while somebody is writing the file
 
 
 class KnownServers:
@@ -129,15 +133,21 @@ class KnownServersFile:
     async def _first_use(self, key: PublicKey) -> tuple[KnownServer, ...]:
         """The lines for this name, which another program may have written meanwhile; else this key is written down."""
         try:
-            async with locked_folder(self._file.path):
-                lines = self._lines(self._file.read())
-                if not lines:
-                    server = KnownServer(key, self._name, note=f"first seen {self._now():%Y-%m-%d}")
-                    append_line(self._file.path, _line(server))
-                    lines = self._lines(self._file.read())
-                    logger.warning("%s: trusted at first use with the key %s; see %s", self._name, key, self._file.path)
+            while not (lines := await self._believe(key)):  # noqa: ASYNC110 - an editor sets no event
+                await trio.sleep(_BETWEEN_LOOKS)
         except (OSError, PeersFileError) as exc:
             raise PermissionError(f"it is seen for the first time and can't be written down: {exc}") from exc
+        return lines
+
+    async def _believe(self, key: PublicKey) -> tuple[KnownServer, ...]:
+        """The lines for this name, this key's if there were none; none while somebody is writing the file."""
+        async with locked_folder(self._file.path):
+            lines = self._lines(self._file.read())
+            if not lines and self._file.is_whole:
+                server = KnownServer(key, self._name, note=f"first seen {self._now():%Y-%m-%d}")
+                append_line(self._file.path, _line(server))
+                lines = self._lines(self._file.read())
+                logger.warning("%s: trusted at first use with the key %s; see %s", self._name, key, self._file.path)
         return lines
 
     def _lines(self, servers: dict[tuple[str, PublicKey], KnownServer]) -> tuple[KnownServer, ...]:

@@ -27,6 +27,9 @@ logger: logging.Logger = logging.getLogger("securestream")
 
 MAX_FILE_SIZE = 16 * 2**20
 _SETTLED_NS = 50_000_000  # a file that was written to more lately may not be whole yet
+# How far a file server's clock may be ahead of ours. Beyond, somebody has set the file's time, which is not to write to
+# it; or our clock was set back, and it was not written to since.
+_SKEW_NS = 60_000_000_000
 
 
 class WatchedFile(Generic[T]):
@@ -65,6 +68,11 @@ class WatchedFile(Generic[T]):
             self._read(if_settled=False)
         return self.value
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether what was read last was surely the whole file, and not what somebody was writing; or there is none."""
+        return self._seen is not None or self._is_missing()
+
     def _is_missing(self) -> bool:
         """Whether it is missing, as it may and has always been."""
         return self._may_be_missing and not self._loaded and not os.path.exists(self.path)
@@ -74,7 +82,7 @@ class WatchedFile(Generic[T]):
             before = os.fstat(file.fileno())
             data = file.read(MAX_FILE_SIZE + 1)
             after = os.fstat(file.fileno())
-        settled = _signature(before) == _signature(after) and time.time_ns() - after.st_mtime_ns >= _SETTLED_NS
+        settled = _signature(before) == _signature(after) and not _is_fresh(after)
         if not settled and if_settled:
             return  # next time
         self._seen = _signature(after) if settled else None
@@ -89,3 +97,8 @@ class WatchedFile(Generic[T]):
 
 def _signature(status: os.stat_result) -> tuple[int, ...]:
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _is_fresh(status: os.stat_result) -> bool:
+    """Whether it may be in the middle of being written."""
+    return -_SKEW_NS < time.time_ns() - status.st_mtime_ns < _SETTLED_NS

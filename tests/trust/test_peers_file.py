@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import os
+import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -166,19 +167,28 @@ async def test_a_file_that_is_still_written_to_is_left_for_later(file: File) -> 
     file.write(f"{ALICE} alice\n")
     peers = ss.AuthorizedPeersFile(file.path)
     file.path.write_text(f"{BOB} bo")  # and more is to come
-    future = 4_000_000_000
-    os.utime(file.path, (future, future))
+    soon = time.time() + 30
+    os.utime(file.path, (soon, soon))
     assert await allowed(peers, ALICE, BOB) == ["alice"]
     file.write(f"{BOB} bob\n")
     assert await allowed(peers, ALICE, BOB) == ["bob"]
+
+
+async def test_a_file_from_the_future_is_read_all_the_same(file: File) -> None:
+    file.write(f"{ALICE} alice\n{BOB} bob\n")
+    peers = ss.AuthorizedPeersFile(file.path)
+    file.write(f"{ALICE} alice\n")  # Bob is out; the clock that says when runs an hour fast
+    later = time.time() + 3_600
+    os.utime(file.path, (later, later))
+    assert await allowed(peers, ALICE, BOB) == ["alice"]
 
 
 async def test_a_file_that_was_written_just_before_the_start_is_read_once_more(file: File) -> None:
     file.path.write_text(f"{ALICE} alice\n")
     file.path.chmod(0o600)
     status = os.stat(file.path)
-    future = 4_000_000_000
-    os.utime(file.path, (future, future))
+    soon = time.time() + 30
+    os.utime(file.path, (soon, soon))
     peers = ss.AuthorizedPeersFile(file.path)
     file.path.write_text(f"{ALICE} carol\n")  # as long as before
     os.utime(file.path, ns=(status.st_mtime_ns - 10**9,) * 2)

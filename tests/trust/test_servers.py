@@ -293,6 +293,18 @@ async def test_two_that_meet_a_server_for_the_first_time_at_once_believe_one_key
     assert file.path.read_text().count(DB) == 1
 
 
+async def test_a_file_that_is_just_being_written_is_not_taken_for_one_without_the_name(file: File) -> None:
+    file.path.write_text("")  # an editor has truncated it, and is about to write
+    file.path.chmod(0o600)
+    servers = ss.KnownServersFile(file.path, DB, first_use="trust")
+    with trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(refusal, servers, NEW)
+            await trio.testing.wait_all_tasks_blocked()
+            file.write(f"{OLD} {DB}\n")
+    assert file.path.read_text() == f"{OLD} {DB}\n"
+
+
 @pytest.mark.parametrize("what", ["missing folder", "broken meanwhile", "no room"])
 async def test_what_can_not_be_written_down_is_not_believed(
     what: str, file: File, monkeypatch: pytest.MonkeyPatch
