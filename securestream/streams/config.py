@@ -294,7 +294,7 @@ class ServerConfig:
             post_quantum=self.post_quantum,
         )
 
-    def _check_transport(self, transport: trio.abc.Stream) -> None:
+    def _check_transport(self, transport: trio.abc.Stream, address: str) -> None:
         """Any will do."""
 
     def _check_listeners(self, listeners: Sequence[trio.abc.Listener[trio.abc.Stream]]) -> None:

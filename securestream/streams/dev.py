@@ -55,7 +55,7 @@ class DevClientConfig(ClientConfig):
         return DevClientHandshake()
 
     def _check_transport(self, transport: trio.abc.Stream) -> None:
-        _check_transport(transport, beyond_loopback=self.beyond_loopback)
+        _check_transport(transport, address_of(transport), beyond_loopback=self.beyond_loopback)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +80,8 @@ class DevServerConfig(ServerConfig):
     def _new_handshake(self) -> DevServerHandshake:
         return DevServerHandshake()
 
-    def _check_transport(self, transport: trio.abc.Stream) -> None:
-        _check_transport(transport, beyond_loopback=self.beyond_loopback)
+    def _check_transport(self, transport: trio.abc.Stream, address: str) -> None:
+        _check_transport(transport, address, beyond_loopback=self.beyond_loopback)
 
     def _check_listeners(self, listeners: Sequence[trio.abc.Listener[trio.abc.Stream]]) -> None:
         for listener in listeners:
@@ -95,9 +95,11 @@ class DevServerConfig(ServerConfig):
             logger.warning("profile dev: listening on %s in clear; nobody's key is proved there", where)
 
 
-def _check_transport(transport: trio.abc.Stream, *, beyond_loopback: bool) -> None:
-    address = address_of(transport) or "somebody whose address is not known"
-    if not beyond_loopback and not _is_on_this_machine(transport):
+def _check_transport(transport: trio.abc.Stream, address: str, *, beyond_loopback: bool) -> None:
+    """`address` is the transport's, or of whom a proxy in front of it speaks."""
+    is_local = _is_on_this_machine(transport) and (address == address_of(transport) or _says_loopback(address))
+    address = address or "somebody whose address is not known"
+    if not beyond_loopback and not is_local:
         raise NotLoopback(
             f"profile dev: everything is in clear, so it stays on this machine, and {address} may not be on it"
         )
@@ -121,8 +123,20 @@ def _is_loopback(end: object, *, peer: bool = False) -> bool:
         return True
     try:
         name = end.getpeername() if peer else end.getsockname()
-        ip = ipaddress.ip_address(str(name[0]).partition("%")[0])
-    except (OSError, ValueError, IndexError, TypeError):
+        return _is_loopback_ip(str(name[0]))
+    except (OSError, IndexError, TypeError):
+        return False
+
+
+def _says_loopback(address: str) -> bool:
+    """Whether an address, as `Peer.address` has it, is one of this machine."""
+    return address.startswith("unix:") or _is_loopback_ip(address.rpartition(":")[0].strip("[]"))
+
+
+def _is_loopback_ip(text: str) -> bool:
+    try:
+        ip = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
         return False
     mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
     return (mapped or ip).is_loopback

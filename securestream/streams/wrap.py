@@ -84,7 +84,7 @@ async def shake_hands(transport: T_Stream, config: ServerConfig, place: Place) -
 
 async def _shake_hands(transport: T_Stream, config: ServerConfig, place: Place) -> SecureStream[T_Stream]:
     try:
-        config._check_transport(transport)
+        config._check_transport(transport, place.address)
         side = _ServerSide(transport, config, place)
         peer, writer, reader = await side.run()
         session, timeout = side.handshake.session, config.close_timeout

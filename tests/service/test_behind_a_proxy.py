@@ -95,6 +95,17 @@ async def test_authorize_judges_the_client_s_address(tmp_path: Path) -> None:
     assert refused.code == "access_denied"
 
 
+async def test_a_client_that_a_proxy_brings_from_elsewhere_gets_nothing_in_clear(log: pytest.LogCaptureFixture) -> None:
+    client = ss.DevClientConfig()
+    async with proxied(ss.DevServerConfig(), LOOPBACK) as dial:
+        await failure_of(ss.wrap_client(await dial(HEADER), client), ss.HandshakeTruncated)
+        for source in ("127.0.0.1:4711", "[::1]:4711", "[::ffff:7f00:1]:4711", ""):
+            local = ss.ProxyHeader(source, source).encode()
+            async with await ss.wrap_client(await dial(local), client) as stream:
+                assert (await ask(stream)).decode().startswith(source)
+    assert f"refused {CLIENT}: profile dev" in log.text
+
+
 async def test_who_is_not_listed_can_not_say_who_he_is() -> None:
     client, server = matching_configs()
     async with proxied(server, ["192.0.2.0/24", "unix"]) as dial:
