@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -75,6 +74,8 @@ def _show(side: str, records: Records, data: bytes, keys: LoggedKeys, *, content
 
 def _read(path: str) -> bytes:
     """Raises `OSError`, `BadFile`."""
-    if Path(path).stat().st_size > _MOST:
+    with open(path, "rb") as file:
+        data = file.read(_MOST + 1)  # a pipe or a device tells no size
+    if len(data) > _MOST:
         raise BadFile(f"{path} is longer than {_MOST:,} bytes; cut it to one connection")
-    return Path(path).read_bytes()
+    return data

@@ -7,6 +7,7 @@ repeated: it may be a secret that somebody has put there.
 from __future__ import annotations
 
 import datetime as dt
+import re
 import shlex
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -16,6 +17,11 @@ from ..protocol.keys import PublicKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+MAX_LINE = 4_096  # characters; shlex takes time by the square of a word's length
+
+_SIMPLE = re.compile(r"""[^'"\\#]*""")
+_BLANKS = re.compile(r"[ \t\r\n]+")  # shlex's, and no others
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -56,16 +62,26 @@ def parse_list(
 
 def _parse_line(text: str, allowed: Sequence[str], name: str) -> Line | None:
     """None where there is nothing in it. Raises `ValueError`."""
-    try:
-        key, *rest = shlex.split(text, comments=True) or ("",)
-    except ValueError:
-        raise ValueError("a quote that is not closed") from None
+    if len(text) > MAX_LINE:
+        raise ValueError(f"a line has at most {MAX_LINE:,} characters")
+    key, *rest = _words(text) or ("",)
     if not key:
         return None
     public_key = PublicKey.from_text(key)
     if not rest or "=" in rest[0]:
         raise ValueError(f"{name} belongs behind the key")
     return Line(public_key, printable_text(rest[0]), _parse_options(rest[1:], allowed))
+
+
+def _words(text: str) -> list[str]:
+    """As a shell has them; a line without quotes and comments a good deal faster, for lists are long. Raises
+    `ValueError`."""
+    if _SIMPLE.fullmatch(text):
+        return [word for word in _BLANKS.split(text) if word]
+    try:
+        return shlex.split(text, comments=True)
+    except ValueError:
+        raise ValueError("a quote that is not closed") from None
 
 
 def _parse_options(words: Sequence[str], allowed: Sequence[str]) -> dict[str, str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import trio
 
 import securestream as ss
+from securestream.cli import decode
 from securestream.cli.app import run
 
 from ..streams.transports import Tap
@@ -77,3 +78,12 @@ CONTROL = 37 if ss.ClientConfig(server_key=ss.PrivateKey.generate().public_key).
 def test_a_file_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["decode", "/nowhere/client", "/nowhere/server", "--keylog", "/nowhere/keys"]) == 2
     assert capsys.readouterr() == ("", "securestream: /nowhere/client: No such file or directory\n")
+
+
+def test_a_device_without_an_end_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decode, "_MOST", 2**20)
+    assert run(["decode", "/dev/zero", "/dev/zero", "--keylog", "/dev/null"]) == 2
+    told = "/dev/zero is longer than 1,048,576 bytes; cut it to one connection"
+    assert capsys.readouterr() == ("", f"securestream: {told}\n")

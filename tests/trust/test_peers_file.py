@@ -5,13 +5,17 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import os
+import shlex
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import securestream as ss
+from securestream.trust.lists import _words
 from securestream.trust.peers import parse_clients
 
 from ..service.support import ask, serving, shout
@@ -98,14 +102,27 @@ WRONG = {
     f"{ALICE} ali\x1bce": "names and notes are printable text",
     f"{SECRET} alice": "this is a secret where a public key belongs; don't hand it out",
     f"{BOB} bob": "the key of line 1 again",
+    "a" * 10**5: "a line has at most 4,096 characters",
+    "'" * 10**5: "a line has at most 4,096 characters",
 }
 
 
-@pytest.mark.parametrize("line", WRONG)
+@pytest.mark.parametrize("line", WRONG, ids=lambda line: line[:40])
 def test_what_is_wrong_is_told_with_its_line_and_not_repeated(line: str) -> None:
     with pytest.raises(ss.PeersFileError) as caught:
         parse_clients(f"{BOB} bob\n\n{line}\n".encode(), "clients")
     assert str(caught.value) == f"clients, line 3: {WRONG[line]}"
+
+
+@given(st.text(st.sampled_from(list("ab=.\t\r \v\xa0\u3000'\"\\#")), max_size=12))
+def test_words_are_those_of_a_shell_whichever_way_they_are_found(text: str) -> None:
+    try:
+        wanted = shlex.split(text, comments=True)
+    except ValueError:
+        with pytest.raises(ValueError, match="not closed"):
+            _words(text)
+    else:
+        assert _words(text) == wanted
 
 
 # --- who gets in ------------------------------------------------------------------------------------
