@@ -82,7 +82,7 @@ class Errand:
         try:
             return await self._bring(used)
         except Refused as refused:
-            with trio.CancelScope(relative_deadline=self._config.close_timeout):
+            with self._place.given_up(self._config.close_timeout):
                 await self._frames.refuse(refused.alert.code, linger=refused.linger)
             raise refused.error from refused.__cause__
 

@@ -325,6 +325,18 @@ async def test_slow_clients_keep_nobody_out() -> None:
             await stream.aclose()
 
 
+async def test_refused_clients_that_stay_keep_nobody_out(autojump_clock: MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        listener = await routed_in_memory(nursery, limits=ss.Limits(pending_handshakes=2), close_timeout=60.0)
+        for number in range(6):
+            if number % 2 == 0:
+                await trio.sleep(0.2)
+            transport = await listener.connect()
+            await transport.send_all(new_client(ephemeral=None).hello())
+            assert await transport.receive_some() == encode_alert_frame(ss.AlertCode.UNKNOWN_SERVER_KEY)
+        nursery.cancel_scope.cancel()
+
+
 # --- several servers ----------------------------------------------------------------------------------
 
 
