@@ -282,8 +282,9 @@ async def test_connections_beyond_the_limit_are_reset(keys: Keys) -> None:
     async with target_of(shout) as where, tunnel(keys, where, client=one) as between, await between.connect() as stream:
         await stream.send_all(b"hello")
         assert await stream.receive_some() == b"HELLO"
-        async with await between.connect() as other:
-            assert await is_reset(other)
+        with contextlib.suppress(OSError):  # which may come before it knows that it was connected
+            async with await between.connect() as other:
+                assert await is_reset(other)
         assert (await one_line(between.client)).endswith("no room beside 1 connections\n")
         assert await ask(stream, b"still there") == b"STILL THERE"
 
