@@ -34,8 +34,9 @@ from .protocol.padding import (
     TorCells,
 )
 from .protocol.padding_text import parse_padding
-from .protocol.plaintext import DevSuite
+from .protocol.plaintext import DevSuite, TlsSuite
 from .protocol.suites import Suite
+from .protocol.tls_keys import KeyHash, PeerKey, TlsPrivateKey
 from .service.address import Address, connect, parse_address
 from .service.client import open_secure_tcp_stream
 from .service.drain import Drain, drain_on
@@ -82,12 +83,20 @@ from .streams.instrument import Instrument
 from .streams.messages import MessageChannel
 from .streams.secure import SecureStream, StreamStatistics
 from .streams.shaping import ConstantRate, ConstantRateStatistics, send_cover_traffic
+from .streams.tls import TlsClientConfig, TlsServerConfig
 from .streams.wrap import wrap_client, wrap_server
 from .trust.address import AddressError
 from .trust.credentials.ed25519 import Ed25519Credentials, Ed25519Verifier
 from .trust.credentials.several import SeveralCredentials, SeveralVerifier
 from .trust.credentials.verifier import TrustedKey, Verifier
-from .trust.keyfile import KeyFileError, read_key_file, read_passphrase_file, read_secret_file, write_key_file
+from .trust.keyfile import (
+    KeyFileError,
+    read_key_file,
+    read_passphrase_file,
+    read_secret_file,
+    read_tls_key_file,
+    write_key_file,
+)
 from .trust.lists import PeersFileError
 from .trust.peers import AuthorizedClient, AuthorizedPeers, AuthorizedPeersFile
 from .trust.servers import KnownServer, KnownServers, KnownServersFile
@@ -134,6 +143,7 @@ __all__ = [
     "InappropriateFallback",
     "Instrument",
     "KeyFileError",
+    "KeyHash",
     "KeyedPadding",
     "KnownServer",
     "KnownServers",
@@ -148,6 +158,7 @@ __all__ = [
     "Padme",
     "Peer",
     "PeerAlert",
+    "PeerKey",
     "PeersFileError",
     "PoolStatistics",
     "PowerOfTwoPadding",
@@ -174,6 +185,10 @@ __all__ = [
     "StreamPool",
     "StreamStatistics",
     "Suite",
+    "TlsClientConfig",
+    "TlsPrivateKey",
+    "TlsServerConfig",
+    "TlsSuite",
     "TorCells",
     "TransportBroken",
     "TruncatedStream",
@@ -194,6 +209,7 @@ __all__ = [
     "read_key_file",
     "read_passphrase_file",
     "read_secret_file",
+    "read_tls_key_file",
     "receive_proxy_header",
     "relay",
     "run_workers",

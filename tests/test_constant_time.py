@@ -152,6 +152,7 @@ NUMBER = "libsodium's number for a message's purpose, of a record that is genuin
 FORM = "which characters are in a token; whoever has sent it knows them"
 KEYS = "PublicKey.__eq__, which takes constant time"
 
+_ALL_KEYS = "not all((isinstance(key, PublicKey | KeyHash) for key in self._keys))"
 _OWN_CERTIFICATE = "private_key.public_key() != chain[0].public_key()"
 _ROUTER_KEYS = "not self.keys or not all((isinstance(key, PrivateKey) for key in self.keys))"
 
@@ -163,12 +164,15 @@ ALLOWED: dict[Look, str] = {
     Look("protocol/handshake.ServerHandshake._check_route", "named != own"): PUBLIC,
     Look("protocol/keys.PrivateKey.__init__", "raw == bytes(KEY_SIZE)"): OWN,
     Look("protocol/keys.SharedSecret.__init__", "not any(raw)"): OWN,
-    Look("protocol/keys._decode_base64", "base64.b64encode(raw).decode() != text"): OWN,
+    Look("protocol/keys.decode_base64", "base64.b64encode(raw).decode() != text"): OWN,
     Look("protocol/keys.check_public_key", "raw in LOW_ORDER"): PUBLIC,
     Look("protocol/keys.check_public_key", "raw[31] >= 127"): PUBLIC,
     Look("protocol/keys.check_public_key", "int.from_bytes(raw, 'little') >= _PRIME"): PUBLIC,
     Look("protocol/noise.HandshakeState.__init__", "len(self._psks) != pattern.psks"): "a count",
     Look("protocol/noise.Pattern.has_psk", "self.psks > 0"): "a count",
+    Look("protocol/openssl._of_a_kind", "key"): "types",
+    Look("protocol/openssl._spki", "key"): "types",
+    Look("protocol/openssl._spki", "key.public_numbers().e < 2 ** 32"): "an RSA public key",
     Look("protocol/records.RecordReader._judge_control", "not tag_and_type_agree(tag, record_type)"): NUMBER,
     Look("protocol/records.RecordReader._open_records", "tag == FORGED"): NUMBER,
     Look("protocol/records.RecordReader._open_records", "tag > _DATA_TAG"): NUMBER,
@@ -183,7 +187,9 @@ ALLOWED: dict[Look, str] = {
     Look("trust/credentials/tokens.TokenVerifier.verify", "not _COMPACT.fullmatch(credentials)"): "his own",
     Look("trust/address._check_sense", "found.client_key.public_key == found.server_key"): KEYS,
     Look("trust/servers.KnownServers.__call__", "key not in self._keys"): KEYS,
-    Look("trust/servers.KnownServers.__init__", "not all((isinstance(key, PublicKey) for key in self._keys))"): "types",
+    Look(
+        "trust/servers.KnownServers.__init__", "not all((isinstance(key, PublicKey | KeyHash) for key in self._keys))"
+    ): "types",
     Look("trust/servers.KnownServersFile.__call__", "key not in self._valid(lines)"): KEYS,
     Look("trust/servers.KnownServersFile._refusal", "any((line.public_key == key for line in lines))"): KEYS,
     Look("trust/servers.KnownServersFile._refusal", "line.public_key == key"): KEYS,

@@ -60,7 +60,7 @@ class RpcServer:
     def __init__(self, database: Database, settings: Settings | None = None) -> None:
         self._database = database
         self._settings = settings or Settings()
-        self._repeats: defaultdict[ss.PublicKey, Repeats] = defaultdict(partial(Repeats, self._settings.ids_kept))
+        self._repeats: defaultdict[ss.PeerKey, Repeats] = defaultdict(partial(Repeats, self._settings.ids_kept))
 
     async def handle(self, stream: ss.SecureStream[trio.abc.Stream]) -> None:
         """One connection. What it raises is what its client gets to know, as an alert."""

@@ -12,7 +12,7 @@ from ..trust.peers import AuthorizedPeersFile
 from ..trust.servers import parse_servers
 from ..trust.watched import WatchedFile
 from .common import FILE_NAME, BadFile, complain, load
-from .secrets import load_key, load_secret, passphrase_option, server_in, server_in_file
+from .secrets import load_own_key, load_secret, passphrase_option, server_in, server_in_file
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -98,7 +98,7 @@ def _is_good(look: Look) -> bool:
 
 
 def _key(path: str, passphrase_file: str | None) -> Iterator[str]:
-    yield f"{path}: a private key; its public key is {load_key(path, passphrase_file).public_key}"
+    yield f"{path}: a private key; its public key is {load_own_key(path, passphrase_file).public_key}"
 
 
 def _secret(path: str, passphrase_file: str | None) -> Iterator[str]:

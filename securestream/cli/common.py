@@ -13,8 +13,8 @@ import click
 import trio
 
 from ..protocol.alerts import AlertCode, printable
-from ..protocol.keys import PublicKey
 from ..protocol.padding_text import PADDING_FORMS, parse_padding
+from ..protocol.tls_keys import parse_peer_key
 from ..streams.errors import HandshakeRefused, HandshakeTimeout, HandshakeTruncated, StreamError, TruncatedStream
 from ..streams.secure import leaves
 from ..trust.address import AddressError
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from ..protocol.padding import PaddingPolicy
+    from ..protocol.tls_keys import PeerKey
 
 T = TypeVar("T")
 
@@ -56,10 +57,10 @@ def address(text: str) -> Address:
     return Address(match["v6"] or match["host"], port)
 
 
-def public_key(text: str) -> PublicKey:
-    """44 characters of base64. For click: raises `click.BadParameter`, and does not repeat what was given."""
+def public_key(text: str) -> PeerKey:
+    """44 characters of base64, or for TLS a hash. For click: raises `click.BadParameter`, which repeats nothing."""
     try:
-        return PublicKey.from_text(text)
+        return parse_peer_key(text)
     except ValueError as exc:
         raise click.BadParameter(str(exc)) from None
 
@@ -111,6 +112,8 @@ def load(read: Callable[[str], T], name: str) -> T:
     try:
         return read(name)
     except (AddressError, KeyFileError, PeersFileError) as exc:
+        raise BadFile(str(exc)) from None
+    except ImportError as exc:  # TLS without its extra
         raise BadFile(str(exc)) from None
     except OSError as exc:
         raise BadFile(reason(exc)) from None

@@ -9,6 +9,7 @@ import click
 import trio
 from click.core import ParameterSource
 
+from ..protocol.tls_keys import KeyHash
 from ..service.address import Address as ServerAddress
 from ..streams.config import ClientConfig
 from ..streams.errors import HandshakeError, PeerAlert, StreamError
@@ -33,8 +34,8 @@ from .secrets import key_option, load_key, load_secret, passphrase_option
 from .stdio import STDIN, STDOUT, read_some, write_all
 
 if TYPE_CHECKING:
-    from ..protocol.keys import PublicKey
     from ..protocol.padding import PaddingPolicy
+    from ..protocol.tls_keys import PeerKey
     from ..streams.secure import SecureStream
 
     Stream = SecureStream[trio.SocketStream]
@@ -86,7 +87,7 @@ def _where(text: str) -> Address | str:
 )
 def connect(
     where: Address | str | None,
-    server_key: PublicKey | None,
+    server_key: PeerKey | None,
     known_servers: str | None,
     trust_first_use: bool,
     key: str | None,
@@ -107,9 +108,13 @@ def connect(
     if not isinstance(where, Address):
         _check_nothing_twice()
         return _run(server_given(where, connect_file, passphrase_file, padding))
+    server = trusted_server(where, server_key, known_servers, trust_first_use)
+    own = load_key(key, passphrase_file) if key is not None else None
+    if isinstance(server, KeyHash):
+        raise _wrong_usage("for TLS give a connection string: Server=HOST:PORT;Server Key Hash=...;Client Key=FILE")
     config = ClientConfig(
-        server_key=trusted_server(where, server_key, known_servers, trust_first_use),
-        key=load_key(key, passphrase_file) if key is not None else None,
+        server_key=server,
+        key=own,
         secret=load_secret(secret_file, passphrase_file) if secret_file is not None else None,
         padding=padding,
     )

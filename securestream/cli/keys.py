@@ -9,9 +9,10 @@ import sys
 import click
 
 from ..protocol.keys import PrivateKey
+from ..protocol.tls_keys import OwnKey, TlsPrivateKey
 from ..trust.keyfile import STANDARD_INPUT, key_file_text, write_key_file
 from .common import FILE_NAME, Failure, complain, reason
-from .secrets import load_key, new_passphrase, passphrase_option
+from .secrets import load_own_key, new_passphrase, passphrase_option
 from .stdio import STDOUT
 
 _KEYGEN_EXAMPLES = """\b
@@ -23,6 +24,9 @@ Examples:
   Public key: aOa7jA2s0LKBIrYmqyEtFWXXXtVHMxNiXlxXDXmWx1s=
 \b
   $ securestream keygen --passphrase -o server.key
+\b
+  $ securestream keygen --tls -o server.key
+  sha256:BsPw+tszv3BZZETOuOa5/8nI+KtuAIyIHLvRvyhabMI=
 """
 
 
@@ -34,6 +38,7 @@ Examples:
     type=FILE_NAME,
     help="A new file for the private key. One that exists is left alone.",
 )
+@click.option("--tls", is_flag=True, help="A key for connections over TLS (Ed25519).")
 @click.option("--passphrase", is_flag=True, help="Lock the key with a passphrase, which is asked for twice.")
 @click.option(
     "--passphrase-file",
@@ -41,14 +46,14 @@ Examples:
     type=FILE_NAME,
     help="Lock the key with the first line of this file.",
 )
-def keygen(output: str | None, passphrase: bool, passphrase_file: str | None) -> None:
+def keygen(output: str | None, tls: bool, passphrase: bool, passphrase_file: str | None) -> None:
     """Makes a key pair.
 
     With -o the private key goes to a new file that only its owner can read, and the public key to standard output.
     Without, the text of such a file goes to standard output. Keep the file; give the public key to the other side.
     """
     locked_with = new_passphrase(passphrase_file) if passphrase or passphrase_file is not None else None
-    key = PrivateKey.generate()
+    key = TlsPrivateKey.generate() if tls else PrivateKey.generate()
     if output is None:
         _print_key(key, locked_with)
         return
@@ -61,7 +66,7 @@ def keygen(output: str | None, passphrase: bool, passphrase_file: str | None) ->
     click.echo(key.public_key)
 
 
-def _print_key(key: PrivateKey, passphrase: str | bytes | None) -> None:
+def _print_key(key: OwnKey, passphrase: str | bytes | None) -> None:
     if sys.stdout is not None and not sys.stdout.isatty():
         _warn_of_readers()
         click.echo(f"Public key: {key.public_key}", err=True)
@@ -88,8 +93,8 @@ Examples:
 @click.argument("file", default=STANDARD_INPUT, metavar="[FILE|-]", type=FILE_NAME)
 @passphrase_option
 def pubkey(file: str, passphrase_file: str | None) -> None:
-    """Prints the public key of a private key.
+    """Prints the public key of a private key, and of one for TLS its hash.
 
-    FILE is what keygen has written; - or nothing is standard input.
+    FILE is what keygen has written, or for TLS a key in PEM; - or nothing is standard input.
     """
-    click.echo(load_key(file, passphrase_file).public_key)
+    click.echo(load_own_key(file, passphrase_file).public_key)

@@ -16,7 +16,7 @@ from .serving import log_to_stderr
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..protocol.keys import PublicKey
+    from ..protocol.tls_keys import PeerKey
     from .common import Address
 
 P = ParamSpec("P")
@@ -40,8 +40,8 @@ def known_servers_options(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def trusted_server(
-    where: Address, server_key: PublicKey | None, known_servers: str | None, trust_first_use: bool
-) -> PublicKey | KnownServersFile:
+    where: Address, server_key: PeerKey | None, known_servers: str | None, trust_first_use: bool
+) -> PeerKey | KnownServersFile:
     """What `ClientConfig.server_key` takes; in the list a server is called HOST:PORT.
 
     Raises `BadFile`, and `click.UsageError` unless it is said in one way which server is trusted.

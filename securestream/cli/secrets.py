@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 import click
 
 from ..service.address import Address, parse_address, read_address_file
-from ..trust.keyfile import read_key_file, read_passphrase_file, read_secret_file
+from ..trust.keyfile import read_key_file, read_own_key_file, read_passphrase_file, read_secret_file
 from .common import FILE_NAME, BadFile, Failure, complain, load
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..protocol.keys import PrivateKey, SharedSecret
+    from ..protocol.tls_keys import OwnKey
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -53,6 +54,11 @@ def passphrase_option(function: Callable[P, R]) -> Callable[P, R]:
 def load_key(path: str, passphrase_file: str | None) -> PrivateKey:
     """The private key in a file, opened where it is locked. Raises `BadFile`."""
     return load(partial(read_key_file, passphrase=passphrase_for(passphrase_file, path)), path)
+
+
+def load_own_key(path: str, passphrase_file: str | None) -> OwnKey:
+    """The same, of a key that may be for TLS. Raises `BadFile`."""
+    return load(partial(read_own_key_file, passphrase=passphrase_for(passphrase_file, path)), path)
 
 
 def load_secret(path: str, passphrase_file: str | None) -> SharedSecret:

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, TypedDict
 import click
 import trio
 
+from ..protocol.tls_keys import TlsPrivateKey
 from ..service.drain import drain_on
 from ..service.event_log import LogInstrument
 from ..service.server import serve_secure_listeners
 from ..service.workers import MAX_WORKERS
 from ..streams.config import ANYONE, Limits, ServerConfig
+from ..streams.tls import TlsServerConfig
 from ..trust.peers import AuthorizedPeers, AuthorizedPeersFile
 from .common import (
     FILE_NAME,
@@ -35,16 +37,17 @@ from .common import (
     seconds,
 )
 from .places import PLACE_HELP, listen, place, place_of
-from .secrets import KEY_VARIABLE, load_key, load_secret, passphrase_option
+from .secrets import KEY_VARIABLE, load_own_key, load_secret, passphrase_option
 from .workers import serve_in_workers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from ..protocol.keys import PublicKey
     from ..protocol.padding import PaddingPolicy
+    from ..protocol.tls_keys import PeerKey
     from ..service.drain import Drain
     from ..streams.config import Authorize
+    from ..streams.instrument import Instrument
     from ..streams.secure import SecureStream
     from .places import Place
     from .workers import Ready
@@ -68,7 +71,7 @@ class Serving(TypedDict):
     grace: float
     metrics: Address | None
     key: str
-    allow: tuple[PublicKey, ...]
+    allow: tuple[PeerKey, ...]
     clients: str | None
     allow_anyone: bool
     secret_files: tuple[str, ...]
@@ -211,11 +214,36 @@ def server_config(given: Serving) -> ServerConfig:
         raise click.UsageError("--secret-optional goes with --secret-file FILE", click.get_current_context())
     passphrase_file = given["passphrase_file"]
     secrets = [load_secret(path, passphrase_file) for path in given["secret_files"]]
+    key = load_own_key(given["key"], passphrase_file)
+    if isinstance(key, TlsPrivateKey):
+        return _over_tls(key, authorize, given)
     return ServerConfig(
-        key=load_key(given["key"], passphrase_file),
+        key=key,
         authorize=authorize,
         secrets=secrets,
         require_secret=bool(secrets) and not given["secret_optional"],
+        **_common(given),
+    )
+
+
+def _over_tls(key: TlsPrivateKey, authorize: Authorize, given: Serving) -> TlsServerConfig:
+    if given["secret_files"]:
+        raise click.UsageError("--secret-file is not for TLS, which the key is for", click.get_current_context())
+    return load(lambda _: TlsServerConfig(key=key, authorize=authorize, **_common(given)), given["key"])
+
+
+class _Common(TypedDict):
+    """What a server is configured with on either wire."""
+
+    padding: PaddingPolicy
+    limits: Limits
+    keep_alive: float
+    recheck: float
+    instruments: list[Instrument]
+
+
+def _common(given: Serving) -> _Common:
+    return _Common(
         padding=given["padding"],
         limits=Limits(
             connections=given["max_connections"],
@@ -272,7 +300,7 @@ def serve(handler: Handler, given: Serving) -> int:
     return status_after(serve_in_workers(serve_here, given, given["workers"], say))
 
 
-def say_where(public_key: PublicKey, listening: Sequence[Place]) -> None:
+def say_where(public_key: PeerKey, listening: Sequence[Place]) -> None:
     """The one line on standard output."""
     click.echo(f"Listening on {', '.join(map(str, listening))} as {public_key}")
 

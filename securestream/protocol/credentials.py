@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .keys import PublicKey
+    from .tls_keys import PeerKey
 
 MAX_PARTS = 8
 
@@ -39,12 +40,12 @@ class CredentialsRefused(PermissionError):
         super().__init__(message)
 
 
-def client_statement(protocol: bytes, h2: bytes, client_key: PublicKey) -> bytes:
-    """What a client's credentials sign. `protocol` is `b"securestream/1"`, but for the profile dev."""
+def client_statement(protocol: bytes, h2: bytes, client_key: PeerKey) -> bytes:
+    """What a client's credentials sign. `protocol` is `b"securestream/1"`, but for TLS and the profile dev."""
     return protocol + b" client credentials\0" + h2 + bytes(client_key)
 
 
-def server_statement(protocol: bytes, h1: bytes, e: PublicKey, server_key: PublicKey, suite: int) -> bytes:
+def server_statement(protocol: bytes, h1: bytes, e: PublicKey, server_key: PeerKey, suite: int) -> bytes:
     """What a server's credentials sign."""
     return protocol + b" server credentials\0" + h1 + bytes(e) + bytes(server_key) + bytes([suite])
 

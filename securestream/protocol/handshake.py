@@ -39,13 +39,14 @@ from .messages import (
 )
 from .noise import XX, XX_HFS, XX_HFS_PSK0, XX_PSK0, HandshakeState, NotAuthentic, Pattern, SharedKeys
 from .plaintext import DevSuite
-from .suites import Suite, choose_suite
+from .suites import AnySuite, Suite, choose_suite
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .hybrid import ClientPostQuantum, PostQuantum
     from .mlkem import DecapsulationKey
+    from .tls_keys import PeerKey
 
 # --- the tables -------------------------------------------------------------------------------------
 
@@ -110,14 +111,14 @@ class Profile(enum.Enum):
 class Session:
     """What both sides agree on.
 
-    `suite`             the record cipher; `DevSuite.PLAINTEXT` where there is none
+    `suite`             the record cipher; `TlsSuite.TLS_1_3` inside TLS, `DevSuite.PLAINTEXT` where there is none
     `handshake_hash`    the channel binding: 64 bytes, the same on both sides and for no other connection;
                         not a secret (Noise section 11.2)
     `post_quantum`      whether ML-KEM-768 is in the keys beside X25519: who records the connection has to break both
                         to read it
     """
 
-    suite: Suite | DevSuite
+    suite: AnySuite
     handshake_hash: bytes
     post_quantum: bool = False
 
@@ -139,11 +140,13 @@ class Messages(Protocol):
     """What a machine uses of Noise's `HandshakeState`, and of what stands in for it in the profile dev."""
 
     e: PrivateKey | None
-    re: PublicKey | None
-    rs: PublicKey | None
 
     @property
-    def public_key(self) -> PublicKey: ...
+    def re(self) -> PublicKey | None: ...
+    @property
+    def rs(self) -> PeerKey | None: ...
+    @property
+    def public_key(self) -> PeerKey: ...
     def get_handshake_hash(self) -> bytes: ...
     def write_message(self, payload: bytes = b"", /) -> bytes: ...
     def read_message(self, message: bytes, /) -> bytes: ...
@@ -166,9 +169,9 @@ class BaseHandshake:
     protocol: ClassVar[bytes] = PROLOGUE  # what the sides' credentials begin with
 
     _noise: Messages
-    _suite: Suite | DevSuite
+    _suite: AnySuite
 
-    def __init__(self, suites: Sequence[Suite | DevSuite]) -> None:
+    def __init__(self, suites: Sequence[AnySuite]) -> None:
         self._state = State.START
         self._suites = tuple(suites)
         self._shared_keys = SharedKeys()
@@ -180,7 +183,7 @@ class BaseHandshake:
         return self._state
 
     @property
-    def public_key(self) -> PublicKey:
+    def public_key(self) -> PeerKey:
         """This side's own."""
         return self._noise.public_key
 
@@ -236,7 +239,7 @@ class BaseHandshake:
         self._enter(Step.FAIL)
         return RemoteProtocolError(message, alert_code)
 
-    def _remote_key(self) -> PublicKey:
+    def _remote_key(self) -> PeerKey:
         assert self._noise.rs is not None  # both messages that get here have an "s"
         return self._noise.rs
 
@@ -308,7 +311,7 @@ class ClientHandshake(BaseHandshake):
         self._enter(Step.HELLO)
         return encode_frame(Kind.HELLO, self._header + self._noise.write_message())
 
-    def challenge(self, body: bytes) -> PublicKey:
+    def challenge(self, body: bytes) -> PeerKey:
         """Takes the challenge; gives the key that the server has proved to own.
 
         The caller judges that key before it calls `response()`, which tells the server who the client is.
@@ -467,7 +470,7 @@ class ServerHandshake(BaseHandshake):
         self._enter(Step.CHALLENGE)
         return encode_frame(Kind.CHALLENGE, self._noise.write_message(bytes([self._suite]) + payload))
 
-    def response(self, body: bytes) -> PublicKey:
+    def response(self, body: bytes) -> PeerKey:
         """Takes the response; gives the key that the client has proved to own, for the caller to judge."""
         self._require_turn(Step.RESPONSE)
         h2 = self._noise.get_handshake_hash()

@@ -24,6 +24,8 @@ KEY_SIZE = 32
 _MAX_SECRET_SIZE = 4_096
 _SECRET_PREFIX = "ss-secret:"
 _SHARED_PREFIX = "ss-shared:"
+ED25519_PREFIX = "ss-ed25519:"  # of a private key for TLS, `tls_keys.py`
+HASH_PREFIX = "sha256:"
 _PRIME = 2**255 - 19
 
 # RFC 7748 section 6.1 and https://cr.yp.to/ecdh.html#validate: u = 0, 1, -1, and the two of order 8.
@@ -76,9 +78,11 @@ class PublicKey:
     @classmethod
     def from_text(cls, text: str) -> PublicKey:
         """From 44 characters of base64. Raises `ValueError`, without repeating what may be a secret."""
-        if text.strip().startswith((_SECRET_PREFIX, _SHARED_PREFIX)):
+        if text.strip().startswith((_SECRET_PREFIX, _SHARED_PREFIX, ED25519_PREFIX)):
             raise ValueError("this is a secret where a public key belongs; don't hand it out")
-        return cls(_decode_base64(text, "a public key"))
+        if text.strip().startswith(HASH_PREFIX):
+            raise ValueError("this is the hash of a key for TLS where a public key belongs")
+        return cls(decode_base64(text, "a public key"))
 
     def __bytes__(self) -> bytes:
         return self._raw
@@ -98,7 +102,7 @@ class PublicKey:
         return hash(self._raw)
 
 
-class _Secret:
+class Secret:
     """What private keys and shared secrets have in common: they don't show, pickle or compare in variable time."""
 
     __slots__ = ("_raw",)
@@ -108,7 +112,7 @@ class _Secret:
         return self._raw
 
     def __eq__(self, other: object) -> bool:
-        if type(other) is not type(self) or not isinstance(other, _Secret):
+        if type(other) is not type(self) or not isinstance(other, Secret):
             return NotImplemented
         return hmac.compare_digest(self._raw, other._raw)
 
@@ -120,7 +124,7 @@ class _Secret:
 
 
 @final
-class PrivateKey(_Secret):
+class PrivateKey(Secret):
     """An X25519 private key. `PrivateKey.generate()` makes one.
 
     `PrivateKey(raw)` takes 32 bytes; `to_text()` gives `ss-secret:` and base64, and `from_text()`
@@ -148,7 +152,9 @@ class PrivateKey(_Secret):
         """From `to_text()`'s form, or 44 characters of plain base64. Raises `ValueError`."""
         if text.strip().startswith(_SHARED_PREFIX):
             raise ValueError("this is a shared secret where a private key belongs")
-        return cls(_decode_base64(text.strip().removeprefix(_SECRET_PREFIX), "a private key"))
+        if text.strip().startswith(ED25519_PREFIX):
+            raise ValueError("this is a private key for TLS, where one for Noise belongs")
+        return cls(decode_base64(text.strip().removeprefix(_SECRET_PREFIX), "a private key"))
 
     def to_text(self) -> str:
         """The secret as text, to be kept in a file that only its owner can read."""
@@ -179,7 +185,7 @@ class PrivateKey(_Secret):
 
 
 @final
-class SharedSecret(_Secret):
+class SharedSecret(Secret):
     """A secret that a group of programs shares: a second lock beside the keys.
 
     It must be random, 128 bits of entropy at least: the first message lets a listener guess offline,
@@ -227,7 +233,7 @@ class SharedSecret(_Secret):
         return f"<SharedSecret of {len(self._raw)} bytes>"
 
 
-def _decode_base64(text: str, what: str) -> bytes:
+def decode_base64(text: str, what: str) -> bytes:
     """44 characters of base64, exactly as `b64encode` writes them. Raises `ValueError` with no part of `text`."""
     text = text.strip()
     raw = from_base64(text)

@@ -1,6 +1,7 @@
-"""Records in clear, for the profile dev: what `suites.py` is for those that are sealed.
+"""Records in clear, for the profile dev and inside TLS: what `suites.py` is for those that are sealed.
 
-A checksum stands where a cipher has its tag: BLAKE2b of the record's number (u64) and its plain bytes, 16 bytes. It
+Inside TLS there is nothing to add: what comes out of it is what its sender put in, in order. In the profile dev a
+checksum stands where a cipher has its tag: BLAKE2b of the record's number (u64) and its plain bytes, 16 bytes. It
 finds what breaks by accident, so a broken transport looks the same in both profiles. Against anybody who means it,
 it is nothing: he computes it again. No negotiation leads here; see `dev.py`.
 """
@@ -22,6 +23,12 @@ class DevSuite(enum.IntEnum):
     """What stands in a session in place of a cipher. No number of the protocol: suites are 1 and up."""
 
     PLAINTEXT = 0
+
+
+class TlsSuite(enum.IntEnum):
+    """What stands in a session in place of a cipher where the records travel inside TLS. No number of the protocol."""
+
+    TLS_1_3 = -1
 
 
 class PlainSealer:
@@ -65,6 +72,50 @@ class PlainOpener:
         if not hmac.compare_digest(source.view[end : at + length], checksum(self._number, source.view[at:end])):
             return _FORGED
         self._number += 1
+        return _ANY_TYPE
+
+    def update_key(self) -> None:
+        pass
+
+    def wipe(self) -> None:
+        pass
+
+
+class BareSealer:
+    """The writing half, inside TLS."""
+
+    tag_size: ClassVar[int] = 0
+    lead: ClassVar[int] = 0
+    prefix = b""
+
+    __slots__ = ()
+
+    def __init__(self, key: bytes) -> None:
+        pass  # TLS has its own
+
+    def seal(self, buffer: sodium.backend.Buffer, at: int, length: int, record_type: int) -> None:
+        pass
+
+    def wipe(self) -> None:
+        pass
+
+
+class BareOpener:
+    """The reading half, inside TLS."""
+
+    tag_size: ClassVar[int] = 0
+    prefix_size: ClassVar[int] = 0
+    in_place: ClassVar[bool] = True
+
+    __slots__ = ()
+
+    def __init__(self, key: bytes) -> None:
+        pass
+
+    def start(self, prefix: bytes) -> None:
+        pass
+
+    def open(self, target: sodium.backend.Buffer, source: sodium.backend.Buffer, at: int, length: int) -> int:
         return _ANY_TYPE
 
     def update_key(self) -> None:

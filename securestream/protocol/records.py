@@ -40,7 +40,6 @@ from .suites import (
     MAX_RECORD,
     PLAIN_HEADER_SIZE,
     RecordType,
-    Suite,
     opener,
     sealer,
     tag_and_type_agree,
@@ -49,7 +48,7 @@ from .suites import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from .plaintext import DevSuite
+    from .suites import AnySuite
 
 # Constants of the protocol.
 VERDICT_RECORD = 512
@@ -135,7 +134,7 @@ class RecordWriter:
         "records",
     )
 
-    def __init__(self, suite: Suite | DevSuite, key: bytes, padding: PaddingPolicy | None = None) -> None:
+    def __init__(self, suite: AnySuite, key: bytes, padding: PaddingPolicy | None = None) -> None:
         self._sealer = sealer(suite, key)
         self._seal, self._lead = self._sealer.seal, self._sealer.lead
         self._around = LENGTH_SIZE + self._sealer.tag_size
@@ -366,7 +365,7 @@ class RecordReader:
         "records",
     )
 
-    def __init__(self, suite: Suite | DevSuite, key: bytes, *, expects_verdict: bool) -> None:
+    def __init__(self, suite: AnySuite, key: bytes, *, expects_verdict: bool) -> None:
         self._opener = opener(suite, key)
         self._open = self._opener.open
         self._least = LENGTH_SIZE + PLAIN_HEADER_SIZE + self._opener.tag_size
@@ -601,6 +600,12 @@ class RecordReader:
             raise RemoteProtocolError("an ACCEPT out of place")
         self._verdict_due = False
         self.accepted = content
+
+    def fail(self, failure: RemoteProtocolError) -> None:
+        """What lies below has found the peer's bytes wrong. What was fed before is to be read first."""
+        if self.end is End.OPEN:
+            self.failure = failure
+            self._finish(End.FAILED)
 
     def _fail(self, message: str) -> None:
         self.failure = RemoteProtocolError(message, AlertCode.BAD_RECORD)

@@ -16,7 +16,7 @@ from typing import ClassVar, Protocol
 
 from . import sodium
 from .errors import LocalProtocolError
-from .plaintext import DevSuite, PlainOpener, PlainSealer
+from .plaintext import BareOpener, BareSealer, DevSuite, PlainOpener, PlainSealer, TlsSuite
 
 MAX_RECORD = 16_384
 LENGTH_SIZE = 2
@@ -228,24 +228,29 @@ class SecretStreamOpener:
             self._cipher.wipe()
 
 
-_SEALERS: dict[Suite | DevSuite, type[AegisSealer | SecretStreamSealer | PlainSealer]] = {
+AnySuite = Suite | DevSuite | TlsSuite
+"""How the records of a session travel."""
+
+_SEALERS: dict[AnySuite, type[AegisSealer | SecretStreamSealer | PlainSealer | BareSealer]] = {
     DevSuite.PLAINTEXT: PlainSealer,
+    TlsSuite.TLS_1_3: BareSealer,
     Suite.XCHACHA20_POLY1305: SecretStreamSealer,
     Suite.AEGIS_256: AegisSealer,
 }
-_OPENERS: dict[Suite | DevSuite, type[AegisOpener | SecretStreamOpener | PlainOpener]] = {
+_OPENERS: dict[AnySuite, type[AegisOpener | SecretStreamOpener | PlainOpener | BareOpener]] = {
     DevSuite.PLAINTEXT: PlainOpener,
+    TlsSuite.TLS_1_3: BareOpener,
     Suite.XCHACHA20_POLY1305: SecretStreamOpener,
     Suite.AEGIS_256: AegisOpener,
 }
 
 
-def sealer(suite: Suite | DevSuite, key: bytes) -> Sealer:
+def sealer(suite: AnySuite, key: bytes) -> Sealer:
     """The writing half of `suite` under a 32-byte key."""
     return _SEALERS[suite](key)
 
 
-def opener(suite: Suite | DevSuite, key: bytes) -> Opener:
+def opener(suite: AnySuite, key: bytes) -> Opener:
     """The reading half of `suite` under a 32-byte key."""
     return _OPENERS[suite](key)
 

@@ -9,11 +9,13 @@ import trio
 
 from ..streams.config import ClientConfig
 from ..streams.errors import HandshakeTimeout
-from ..trust.address import AddressError, ConnectionString, Transport, parse_connection_string
-from ..trust.keyfile import KeyFileError, read_key_file, read_private, read_secret_file
+from ..streams.tls import TlsClientConfig
+from ..trust.address import AddressError, ConnectionString, parse_connection_string
+from ..trust.keyfile import KeyFileError, read_key_file, read_private, read_secret_file, read_tls_key_file
 from .client import open_secure_tcp_stream
 
 if TYPE_CHECKING:
+    from ..protocol.tls_keys import KeyHash
     from ..streams.secure import SecureStream
     from ..trust.keyfile import StrPath
     from ..trust.passphrase import Passphrase
@@ -55,11 +57,10 @@ def parse_address(text: str, *, passphrase: Passphrase | None = None) -> Address
     `passphrase` opens them where they are locked (see `read_key_file`).
 
     Raises `AddressError` for a string that can't be used, `KeyFileError` for a file that can't be used (both are
-    `ValueError`), and `OSError` for a file that can't be read. None of them repeats a secret.
+    `ValueError`), `OSError` for a file that can't be read, and `ImportError` for TLS without the extra `tls`. None of
+    them repeats a secret.
     """
     found = parse_connection_string(text)
-    if found.transport is Transport.TLS:
-        raise AddressError("Transport: this version has no TLS; give the Server Key in place of Server Key Hash")
     timeout = DEFAULT_TIMEOUT if found.timeout is None else found.timeout
     return Address(found.host, found.port, _config(found, timeout, passphrase), timeout, found.fields, found)
 
@@ -85,12 +86,25 @@ def read_address_file(path: StrPath, *, passphrase: Passphrase | None = None) ->
 
 
 def _config(found: ConnectionString, timeout: float, passphrase: Passphrase | None) -> ClientConfig:
+    if found.server_key_hash is not None:
+        return _tls_config(found, found.server_key_hash, timeout, passphrase)
     key_file, secret_file = found.client_key_file, found.shared_secret_file
     return ClientConfig(
         key=read_key_file(key_file, passphrase=passphrase) if key_file else found.client_key,
         server_key=found.server_key,
         middlebox_key=found.middlebox_key,
         secret=read_secret_file(secret_file, passphrase=passphrase) if secret_file else None,
+        handshake_timeout=timeout,
+    )
+
+
+def _tls_config(
+    found: ConnectionString, server_key: KeyHash, timeout: float, passphrase: Passphrase | None
+) -> TlsClientConfig:
+    file = found.client_key_file
+    return TlsClientConfig(
+        key=read_tls_key_file(file, passphrase=passphrase) if file else None,
+        server_key=server_key,
         handshake_timeout=timeout,
     )
 

@@ -24,7 +24,7 @@ import trio
 
 from ..protocol.alerts import printable
 from ..protocol.errors import RemoteProtocolError
-from ..protocol.keys import PublicKey
+from ..protocol.tls_keys import PeerKey, parse_peer_key
 from ..streams.errors import HandshakeTruncated, handshake_error
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class ProxyHeader:
 
     source: str = ""
     destination: str = ""
-    public_key: PublicKey | None = None
+    public_key: PeerKey | None = None
     name: str = ""
 
     def __post_init__(self) -> None:
@@ -206,7 +206,7 @@ def _with_tlvs(data: bytes, start: int, source: str, destination: str) -> ProxyH
         if kind in (_PUBLIC_KEY, _NAME):
             found[kind] = value
     try:
-        key = PublicKey.from_text(found[_PUBLIC_KEY].decode("ascii")) if _PUBLIC_KEY in found else None
+        key = parse_peer_key(found[_PUBLIC_KEY].decode("ascii")) if _PUBLIC_KEY in found else None
         return ProxyHeader(source, destination, key, found.get(_NAME, b"").decode())
     except ValueError as exc:
         raise RemoteProtocolError(f"a PROXY header with a bad key or name: {exc}") from exc

@@ -6,7 +6,8 @@ that an alert can still follow it in order. Over another stream it isn't known h
 and nothing can follow.
 *To read into place*: a socket fills the reader's own buffer; other streams' bytes are copied into it.
 
-`SocketChannel` is for `trio.SocketStream`, `StreamChannel` for every other stream. Both raise
+`SocketChannel` is for `trio.SocketStream`, `StreamChannel` for every other stream; `TlsChannel` lies between one of
+them and a secure stream. All raise
 `trio.ClosedResourceError` where they were interrupted or closed, `trio.BrokenResourceError` where the
 connection is gone.
 """
@@ -16,7 +17,7 @@ from __future__ import annotations
 import errno
 import os
 import select
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import trio
 
@@ -26,7 +27,18 @@ from ..protocol.records import READ_SIZE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..protocol.records import RecordReader
+    from ..protocol.errors import RemoteProtocolError
+    from .tls_channel import TlsChannel
+
+
+class Reader(Protocol):
+    """What a channel fills: a `RecordReader`, or TLS."""
+
+    def space(self) -> memoryview: ...
+    def filled(self, size: int) -> None: ...
+    def feed(self, data: bytes | bytearray) -> None: ...
+    def feed_eof(self) -> None: ...
+    def fail(self, failure: RemoteProtocolError) -> None: ...
 
 
 class StreamChannel:
@@ -51,7 +63,8 @@ class StreamChannel:
             return
         raise trio.ClosedResourceError("interrupted by another task")
 
-    send = put  # with a checkpoint always, and other streams have theirs
+    send = put  # with a checkpoint always, as other streams have theirs
+    send_last = put  # what an earlier send has left is not known
 
     async def wait_writable(self) -> None:
         with trio.CancelScope() as self._send_scope:
@@ -65,7 +78,7 @@ class StreamChannel:
             return data
         raise trio.ClosedResourceError("interrupted by another task")
 
-    async def receive_into(self, reader: RecordReader) -> int:
+    async def receive_into(self, reader: Reader) -> int:
         """Feeds the reader with what comes, or with the transport's end; gives the number of bytes."""
         data = await self.receive(READ_SIZE)
         if data:
@@ -86,7 +99,7 @@ class StreamChannel:
         """Whether a record surely has to wait until somebody reads at the other end."""
         return False  # who knows
 
-    def receive_now(self, reader: RecordReader) -> bool:
+    def receive_now(self, reader: Reader) -> bool:
         """As `receive_into`, without waiting; whether anything, or the end, had come. Other streams can't be read
         so: what lies in the socket below one is taken for the end."""
         socket_stream = _socket_below(self.stream)
@@ -150,6 +163,10 @@ class SocketChannel:
         await self.put(data)
         await trio.lowlevel.cancel_shielded_checkpoint()
 
+    async def send_last(self, data: bytes | memoryview) -> None:
+        """Sends what an earlier send has left, and then this, after which nothing is sent."""
+        await self.send((self.unsent or b"") + bytes(data))
+
     async def _wait_for_room(self) -> None:
         await trio.lowlevel.wait_writable(self._socket.fileno())
         if self._interrupted:  # when there was room already, and nobody waiting to be woken
@@ -176,7 +193,7 @@ class SocketChannel:
             self.bytes_received += len(data)
             return data
 
-    async def receive_into(self, reader: RecordReader) -> int:
+    async def receive_into(self, reader: Reader) -> int:
         """Feeds the reader with what comes, or with the transport's end; gives the number of bytes."""
         while True:
             await trio.lowlevel.wait_readable(self._descriptor())
@@ -187,7 +204,7 @@ class SocketChannel:
             except OSError as exc:
                 raise _stream_error(exc) from exc
 
-    def _read_into(self, reader: RecordReader) -> int:
+    def _read_into(self, reader: Reader) -> int:
         size = os.readv(self._socket.fileno(), (reader.space(),))
         self.bytes_received += size
         if size:
@@ -196,7 +213,7 @@ class SocketChannel:
             reader.feed_eof()
         return size
 
-    def receive_now(self, reader: RecordReader) -> bool:
+    def receive_now(self, reader: Reader) -> bool:
         """As `receive_into`, without waiting; whether anything, or the end, had come."""
         if self._socket.fileno() >= 0 and not self.has_input():
             return False
@@ -242,12 +259,13 @@ class SocketChannel:
     interrupt_send_between_writes = interrupt_send
 
 
-Channel = StreamChannel | SocketChannel
+TransportChannel = StreamChannel | SocketChannel
+Channel: TypeAlias = "StreamChannel | SocketChannel | TlsChannel"
 
 _CLOSED = "this socket was already closed"
 
 
-def channel_over(stream: trio.abc.Stream) -> Channel:
+def channel_over(stream: trio.abc.Stream) -> TransportChannel:
     """The channel for this transport. Where sockets are no file descriptors, they are streams like others."""
     if isinstance(stream, trio.SocketStream) and hasattr(os, "readv"):
         return SocketChannel(stream)

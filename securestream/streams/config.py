@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar, final, get_args, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol, TypeVar, final, get_args, runtime_checkable
 
 from ..protocol.handshake import ClientHandshake, SecretPolicy, ServerHandshake
 from ..protocol.hybrid import ClientPostQuantum, PostQuantum, available
@@ -13,6 +13,8 @@ from ..protocol.keys import PrivateKey, PublicKey, SharedSecret
 from ..protocol.messages import MAX_PAYLOAD
 from ..protocol.padding import NoPadding, PaddingPolicy
 from ..protocol.suites import DEFAULT_SUITES, Suite
+from ..protocol.tls_keys import KeyHash, OwnKey, PeerKey, TlsPrivateKey
+from .channel import Channel, channel_over
 from .instrument import Instrument, Observers, observers
 
 if TYPE_CHECKING:
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
 class Peer:
     """Who is at the other end, proved.
 
-    `public_key`   its long-term key; `NOBODY` in the profile dev, where nothing is proved
+    `public_key`   its long-term key: a `PublicKey`, or over TLS a `KeyHash`; `NOBODY` in the profile dev, where nothing
+                   is proved
     `credentials`  what it showed beside its key, at most 32,768 bytes; proof of nothing before a verifier says so
     `address`      where it connects from, as text; "" if the transport doesn't tell
     `used_secret`  whether it has the shared secret, and this connection is made with it
@@ -32,7 +35,7 @@ class Peer:
     `principal`    what `authorize` returned, or a client's `verify_server`
     """
 
-    public_key: PublicKey
+    public_key: PeerKey
     credentials: bytes = field(default=b"", repr=False)
     address: str = ""
     used_secret: bool = False
@@ -52,19 +55,19 @@ Authorize = Callable[[Peer], Awaitable[object]]
 whose text the peer gets to read (`CredentialsRefused` is one). To return False is an error and refuses, too: it was
 surely meant to."""
 
-JudgeServer = Callable[[PublicKey], Awaitable[object]]
-"""Accepts a server's key by returning, refuses it by raising `PermissionError`; False refuses, too."""
+JudgeServer = Callable[[PublicKey], Awaitable[object]] | Callable[[KeyHash], Awaitable[object]]
+"""Accepts a server's key, over TLS its hash, by returning; refuses by raising `PermissionError`, and by False, too."""
 
 
 @runtime_checkable
 class KnowsServer(Protocol):
     """A `JudgeServer` that knows the server's keys before it is asked, as `KnownServers` and `KnownServersFile` do."""
 
-    def only_key(self) -> PublicKey | None:
+    def only_key(self) -> PeerKey | None:
         """The one key that will do, if there is one: the client can then say which server it wants."""
         ...
 
-    async def __call__(self, key: PublicKey) -> object: ...
+    async def __call__(self, key: PeerKey) -> object: ...
 
 
 Secrets = Callable[[], Iterable[SharedSecret]]
@@ -155,8 +158,8 @@ class ClientConfig:
     without the extra.
     """
 
-    key: PrivateKey | None = None
-    server_key: PublicKey | KnowsServer | JudgeServer | None = None
+    key: OwnKey | None = None
+    server_key: PeerKey | KnowsServer | JudgeServer | None = None
     middlebox_key: PublicKey | None = None
     secret: SharedSecret | Callable[[], SharedSecret] | None = None
     credentials: bytes | Credentials = field(default=b"", repr=False)
@@ -170,13 +173,16 @@ class ClientConfig:
     instruments: Sequence[Instrument] = ()
     observer: Observers | None = field(init=False, repr=False, compare=False)
 
+    _private_kind: ClassVar[type] = PrivateKey
+    _public_kind: ClassVar[type] = PublicKey
+
     def __post_init__(self) -> None:
         if self.server_key is None and self.secret is None and self.verify_server is None:
             raise ValueError(
                 "give server_key, verify_server, secret or several: with none, anyone could stand in the middle"
             )
-        _check_type("server_key", self.server_key, PublicKey, optional=True, or_callable=True)
-        _check_type("key", self.key, PrivateKey, optional=True)
+        _check_type("server_key", self.server_key, self._public_kind, optional=True, or_callable=True)
+        _check_type("key", self.key, self._private_kind, optional=True)
         _check_type("middlebox_key", self.middlebox_key, PublicKey, optional=True)
         _check_type("secret", self.secret, SharedSecret, optional=True, or_callable=True)
         if self.verify_server is ANYONE:
@@ -197,24 +203,29 @@ class ClientConfig:
 
     def _new_handshake(self) -> ClientHandshake:
         """The machine for one connection. Raises what `secret_now` does."""
+        assert not isinstance(self.key, TlsPrivateKey)
+        pinned = self.pinned_key
         return ClientHandshake(
             key=self.key or PrivateKey.generate(),
-            server_key=self.pinned_key,
+            server_key=pinned if isinstance(pinned, PublicKey) else None,
             middlebox_key=self.middlebox_key,
             secret=self.secret_now(),
             suites=self.suites,
             post_quantum=self.post_quantum,
         )
 
+    def _new_channel(self, transport: trio.abc.Stream) -> Channel:
+        return channel_over(transport)
+
     def _check_transport(self, transport: trio.abc.Stream) -> None:
         """Any will do."""
 
     @property
-    def pinned_key(self) -> PublicKey | None:
+    def pinned_key(self) -> PeerKey | None:
         """The one server key that will do, if it is known."""
         if isinstance(self.server_key, KnowsServer):
             return self.server_key.only_key()
-        return self.server_key if isinstance(self.server_key, PublicKey) else None
+        return self.server_key if isinstance(self.server_key, PublicKey | KeyHash) else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,7 +254,7 @@ class ServerConfig:
     Raises `ValueError` and `TypeError`.
     """
 
-    key: PrivateKey
+    key: OwnKey
     authorize: Authorize
     secrets: Sequence[SharedSecret] | Secrets = ()
     require_secret: bool = False
@@ -260,8 +271,10 @@ class ServerConfig:
     instruments: Sequence[Instrument] = ()
     observer: Observers | None = field(init=False, repr=False, compare=False)
 
+    _private_kind: ClassVar[type] = PrivateKey
+
     def __post_init__(self) -> None:
-        _check_type("key", self.key, PrivateKey)
+        _check_type("key", self.key, self._private_kind)
         if not callable(self.authorize):
             raise TypeError("authorize is an async callable, or ANYONE")
         object.__setattr__(self, "suites", tuple(self.suites))
@@ -285,6 +298,7 @@ class ServerConfig:
 
     def _new_handshake(self) -> ServerHandshake:
         """The machine for one connection. Raises what `secrets_now` does."""
+        assert isinstance(self.key, PrivateKey)
         return ServerHandshake(
             key=self.key,
             suites=self.suites,
@@ -293,6 +307,9 @@ class ServerConfig:
             require_route=self.require_route,
             post_quantum=self.post_quantum,
         )
+
+    def _new_channel(self, transport: trio.abc.Stream) -> Channel:
+        return channel_over(transport)
 
     def _check_transport(self, transport: trio.abc.Stream, address: str) -> None:
         """Any will do."""

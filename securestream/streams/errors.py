@@ -15,7 +15,7 @@ from ..protocol.codes import code_name
 
 if TYPE_CHECKING:
     from ..protocol.errors import RemoteProtocolError
-    from ..protocol.keys import PublicKey
+    from ..protocol.tls_keys import PeerKey
 
 
 class StreamError(trio.BrokenResourceError):
@@ -98,7 +98,7 @@ class ServerKeyMismatch(HandshakeError):
 
     code = "server_key_mismatch"
 
-    def __init__(self, expected: PublicKey | None, received: PublicKey, reason: str = "") -> None:
+    def __init__(self, expected: PeerKey | None, received: PeerKey, reason: str = "") -> None:
         if expected is None or reason:
             text = f"the server's key {received} was refused: {reason or 'it is not known here'}"
         else:
@@ -197,7 +197,7 @@ class AccessDenied(HandshakeError):
 
     code: str = code_name(AlertCode.ACCESS_DENIED)
 
-    def __init__(self, message: str, public_key: PublicKey) -> None:
+    def __init__(self, message: str, public_key: PeerKey) -> None:
         super().__init__(message)
         self.public_key = public_key
 
@@ -210,7 +210,7 @@ class BadCredentials(HandshakeError):
 
     code: str = code_name(AlertCode.BAD_CREDENTIALS)
 
-    def __init__(self, message: str, public_key: PublicKey) -> None:
+    def __init__(self, message: str, public_key: PeerKey) -> None:
         super().__init__(message)
         self.public_key = public_key
 
@@ -233,7 +233,7 @@ class AuthorizationFailed(HandshakeError):
 
     code: str = code_name(AlertCode.INTERNAL_ERROR)
 
-    def __init__(self, message: str, public_key: PublicKey) -> None:
+    def __init__(self, message: str, public_key: PeerKey) -> None:
         super().__init__(message)
         self.public_key = public_key
 

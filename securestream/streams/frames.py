@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
@@ -11,11 +12,15 @@ from ..protocol.errors import RemoteProtocolError
 from ..protocol.messages import LENGTHS, FrameReader, Kind, Lengths, encode_alert_frame
 from .errors import HandshakeTruncated
 from .secure import LINGER_BYTES
+from .tls_channel import TlsChannel
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Awaitable, Callable, Collection
 
+    from ..protocol.tls import TlsFacts
     from .channel import Channel
+
+T = TypeVar("T")
 
 # What a handshake asks the transport for at once. What comes beyond the frame is kept for the records.
 _RECEIVE_SIZE = 16_384
@@ -45,14 +50,30 @@ class Frames:
         return frame
 
     async def _receive_some(self) -> bytes | bytearray:
+        return await self._something(partial(self._channel.receive, _RECEIVE_SIZE))
+
+    async def _something(self, receive: Callable[[], Awaitable[T]]) -> T:
+        """What `receive` gives, if it isn't the end. Raises `HandshakeTruncated`."""
         silent = self._channel.bytes_received == 0
         try:
-            data = await self._channel.receive(_RECEIVE_SIZE)
+            received = await receive()
         except trio.BrokenResourceError as exc:
             raise HandshakeTruncated("the connection broke in the middle of the handshake", in_silence=silent) from exc
-        if not data:
+        if not received:
             raise HandshakeTruncated("the connection was closed in the middle of the handshake", in_silence=silent)
-        return data
+        return received
+
+    async def shake_hands_of_tls(self) -> TlsFacts:
+        """TLS's handshake, below the frames. What a client has yet to say then goes with its first frame.
+
+        Raises `RemoteProtocolError` and `HandshakeTruncated`.
+        """
+        channel = self._channel
+        assert isinstance(channel, TlsChannel)
+        while (facts := channel.tls.handshake()) is None:
+            await self.send(b"")
+            await self._something(channel.feed_tls)
+        return facts
 
     def take_rest(self) -> bytes:
         return self._reader.take_rest()
@@ -73,7 +94,7 @@ class Frames:
         if self._is_cut and self._channel.unsent is None:
             return  # nothing can follow what was cut short
         with contextlib.suppress(trio.BrokenResourceError):
-            await self._channel.send((self._channel.unsent or b"") + last)
+            await self._channel.send_last(last)
             if linger:
                 await self._channel.send_eof()
                 await _discard_input(self._channel)

@@ -274,7 +274,7 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
         try:
             # Asked before the next batch is sealed: an alert's record has to follow the last one that was sent.
             while self._sending is going_on and (batch := next(sealed, None)) is not None:
-                await self._channel.send(batch)
+                await (self._channel.send_last(batch) if self._writer.ended else self._channel.send(batch))
         except (trio.ClosedResourceError, trio.BrokenResourceError) as exc:
             self._wire = Wire.TORN
             await self._explain_failed_send(exc)
@@ -517,15 +517,14 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
         """The last record of this direction, or what is left of it, after what was sealed before and not sent.
         False where none may follow what was sent: the peer is to see a truncated stream, which it is.
         The caller has the turn."""
-        unsent = self._channel.unsent or b""
         if self._writer.ended:  # by another task, perhaps cancelled in the middle
             wire = b""
         elif self._may_be_last(record_type):
             wire = seal_at_any_rate(self._writer, lambda: self._writer.control(record_type, content))
         else:
             return False
-        if unsent or wire:
-            await self._channel.put(unsent + wire)
+        if self._channel.unsent or wire:
+            await self._channel.send_last(wire)
         if self._observer is not None and wire and record_type is RecordType.ALERT:
             self._observer.alert_sent(self, decode_alert_untrusted(content))
         return True

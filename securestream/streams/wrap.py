@@ -7,7 +7,7 @@ the transport from the first line on and close it whenever they don't return a s
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar, cast
 
 import trio
 
@@ -17,9 +17,12 @@ from ..protocol.errors import RemoteProtocolError
 from ..protocol.handshake import ClientHandshake, ServerHandshake
 from ..protocol.keys import PublicKey
 from ..protocol.messages import Kind, decode_alert_body_untrusted
+from ..protocol.plaintext import TlsSuite
 from ..protocol.records import RecordReader, RecordWriter
 from ..protocol.suites import RecordType, Suite
-from .channel import address_of, channel_over
+from ..protocol.tls import TlsClientHandshake, TlsServerHandshake
+from ..protocol.tls_keys import KeyHash, PeerKey
+from .channel import address_of
 from .config import ClientConfig, Peer, ServerConfig, check_credentials
 from .errors import (
     AccessDenied,
@@ -39,6 +42,10 @@ from .keylog import key_log
 from .place import Place, Refused
 from .sealing import seal_at_any_rate
 from .secure import Parts, SecureStream
+from .tls_channel import TlsChannel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 T_Stream = TypeVar("T_Stream", bound=trio.abc.Stream)
 
@@ -113,11 +120,10 @@ def _open_records(handshake: ClientHandshake | ServerHandshake, rest: bytes) -> 
 
 async def _client_handshake(transport: T_Stream, config: ClientConfig) -> SecureStream[T_Stream]:
     config._check_transport(transport)
-    channel = channel_over(transport)
+    channel = config._new_channel(transport)
     handshake = config._new_handshake()
     frames = Frames(channel, handshake.lengths)
-    await frames.send(handshake.hello())
-    server_key = await _receive_challenge(frames, handshake)
+    server_key = await _meet_server(frames, handshake)
     await _judge(config, server_key)
     peer = await _verify_server(
         config,
@@ -140,8 +146,12 @@ async def _client_handshake(transport: T_Stream, config: ClientConfig) -> Secure
     return stream
 
 
-async def _receive_challenge(frames: Frames, handshake: ClientHandshake) -> PublicKey:
+async def _meet_server(frames: Frames, handshake: ClientHandshake) -> PeerKey:
+    """Gives the key that the server has proved. The client hasn't shown anything yet."""
     try:
+        if isinstance(handshake, TlsClientHandshake):
+            return handshake.meet(await frames.shake_hands_of_tls())
+        await frames.send(handshake.hello())
         kind, body = await frames.receive({Kind.CHALLENGE, Kind.ALERT})
         if kind is Kind.ALERT:
             raise HandshakeRefused(Alert(decode_alert_body_untrusted(body)), authenticated=False)
@@ -150,15 +160,16 @@ async def _receive_challenge(frames: Frames, handshake: ClientHandshake) -> Publ
         raise handshake_error(exc) from exc
 
 
-async def _judge(config: ClientConfig, server_key: PublicKey) -> None:
+async def _judge(config: ClientConfig, server_key: PeerKey) -> None:
     """Before the client shows who it is. Raises `ServerKeyMismatch`."""
     wanted = config.server_key
     if wanted is None or wanted == server_key:
         return
-    if isinstance(wanted, PublicKey):
+    if isinstance(wanted, PublicKey | KeyHash):
         raise ServerKeyMismatch(wanted, server_key)
+    judge = cast("Callable[[PeerKey], Awaitable[object]]", wanted)  # it is asked about the kind that its wire has
     try:
-        answer = await wanted(server_key)
+        answer = await judge(server_key)
     except PermissionError as exc:
         raise ServerKeyMismatch(config.pinned_key, server_key, str(exc)) from exc
     if answer is False:
@@ -199,10 +210,10 @@ class _ServerSide:
     def __init__(self, transport: trio.abc.Stream, config: ServerConfig, place: Place) -> None:
         self._place = place
         self._config = config
-        self.channel = channel_over(transport)
+        self.channel = config._new_channel(transport)
         self._frames = Frames(self.channel)
         self.handshake: ServerHandshake  # from the hello on
-        self._records: tuple[RecordWriter, RecordReader] | None = None
+        self._writer: RecordWriter | None = None  # of what the client is told, once it can be told in private
 
     async def run(self) -> tuple[Peer, RecordWriter, RecordReader]:
         """All steps, or an error of which the client has been told."""
@@ -221,14 +232,12 @@ class _ServerSide:
             raise Refused(Alert(exc.alert_code), handshake_error(exc)) from exc
 
     async def _steps(self) -> tuple[Peer, RecordWriter, RecordReader]:
-        _, body = await self._frames.receive({Kind.HELLO})
-        handshake = self.handshake = self._new_handshake()
-        handshake.hello(body)
-        await self._frames.send(handshake.challenge(await self._own_credentials()))
+        handshake = await self._meet_client()
         client_key = handshake.response(await self._receive_response())
         self._place.waits = False
 
-        writer, reader = self._records = _open_records(handshake, self._frames.take_rest())
+        writer, reader = _open_records(handshake, self._frames.take_rest())
+        self._writer = writer
         writer.padding = self._config.padding
         peer = await self._authorize(
             Peer(
@@ -242,6 +251,21 @@ class _ServerSide:
         await trio.lowlevel.checkpoint_if_cancelled()  # before it is sealed: too late, it is alert 9 in its place
         await self._frames.send(seal_at_any_rate(writer, lambda: writer.verdict(RecordType.ACCEPT)))
         return peer, writer, reader
+
+    async def _meet_client(self) -> ServerHandshake:
+        """Up to where the client shows who it is."""
+        if isinstance(self.channel, TlsChannel):
+            facts = await self._frames.shake_hands_of_tls()
+            handshake = self.handshake = self._new_handshake()
+            assert isinstance(handshake, TlsServerHandshake)
+            handshake.meet(facts)
+            self._writer = RecordWriter(TlsSuite.TLS_1_3, b"")
+            return handshake
+        _, body = await self._frames.receive({Kind.HELLO})
+        handshake = self.handshake = self._new_handshake()
+        handshake.hello(body)
+        await self._frames.send(handshake.challenge(await self._own_credentials()))
+        return handshake
 
     async def _receive_response(self) -> bytes:
         """A client that doesn't want this server's key leaves here, and shows nothing of itself, not even that."""
@@ -273,11 +297,10 @@ class _ServerSide:
             raise Refused(verdict_of(error), error) from error.__cause__
 
     async def _tell(self, alert: Alert, *, linger: bool) -> None:
-        """Before the response in clear and without a text, after it as the first record."""
-        if self._records is None:
+        """Before the response in clear and without a text, after it and inside TLS as the first record."""
+        if (writer := self._writer) is None:
             await self._frames.refuse(alert.code, linger=linger)
-        elif not self._records[0].records:  # else the verdict was on its way already
-            writer = self._records[0]
+        elif not writer.records:  # else the verdict was on its way already
             record = seal_at_any_rate(writer, lambda: writer.verdict(RecordType.ALERT, alert.encode()))
             await self._frames.end_with(record, linger=linger)
 
@@ -324,7 +347,7 @@ async def refuse_client(transport: trio.abc.Stream, config: ServerConfig, place:
 
 async def _refuse_client(transport: trio.abc.Stream, config: ServerConfig, reason: str) -> NoReturn:
     try:
-        frames = Frames(channel_over(transport))
+        frames = Frames(config._new_channel(transport))
         await frames.turn_away(AlertCode.BUSY, patience=config.handshake_timeout, close_timeout=config.close_timeout)
         raise ServerBusy(reason)
     finally:

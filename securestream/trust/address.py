@@ -17,7 +17,6 @@ field is wrong and never what is in it.
 
 from __future__ import annotations
 
-import base64
 import difflib
 import enum
 import hmac
@@ -25,7 +24,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, TypeVar
 
-from ..protocol.keys import PrivateKey, PublicKey, from_base64
+from ..protocol.keys import PrivateKey, PublicKey
+from ..protocol.tls_keys import KeyHash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,7 +34,6 @@ T = TypeVar("T")
 
 MAX_LENGTH = 65_536
 MAX_SECONDS = 86_400.0
-HASH_SIZE = 32
 
 NAMES: tuple[str, ...] = (
     "Server",
@@ -67,7 +66,7 @@ class ConnectionString:
     `host`, `port`          where the server is
     `transport`             this protocol, or TLS
     `server_key`            whose answer is taken
-    `server_key_hash`       with TLS: SHA-256 of the server's key, 32 bytes
+    `server_key_hash`       the same over TLS: SHA-256 of the server's key
     `client_key`            the client's own key, given in the string
     `client_key_file`       or the file that holds it
     `middlebox_key`         the router's
@@ -82,7 +81,7 @@ class ConnectionString:
     port: int
     transport: Transport = Transport.SECURE
     server_key: PublicKey | None = None
-    server_key_hash: bytes | None = None
+    server_key_hash: KeyHash | None = None
     client_key: PrivateKey | None = field(default=None, repr=False)
     client_key_file: str = ""
     middlebox_key: PublicKey | None = None
@@ -106,7 +105,7 @@ class ConnectionString:
             **self.fields,
             "Transport": "" if self.transport is Transport.SECURE else self.transport.value,
             "Server Key": "" if self.server_key is None else str(self.server_key),
-            "Server Key Hash": "" if self.server_key_hash is None else base64.b64encode(self.server_key_hash).decode(),
+            "Server Key Hash": "" if self.server_key_hash is None else self.server_key_hash.base64,
             **secrets,
             "Client Key": self.client_key_file,
             "Middlebox Key": "" if self.middlebox_key is None else str(self.middlebox_key),
@@ -125,7 +124,7 @@ def parse_connection_string(text: str) -> ConnectionString:
         port=port,
         transport=_parsed(given, "Transport", _transport) or _usual_transport(given),
         server_key=_parsed(given, "Server Key", PublicKey.from_text),
-        server_key_hash=_parsed(given, "Server Key Hash", _hash),
+        server_key_hash=_parsed(given, "Server Key Hash", KeyHash.from_text),
         client_key=_parsed(given, "Client Secret Key", PrivateKey.from_text),
         client_key_file=_file(given, "Client Key"),
         middlebox_key=_parsed(given, "Middlebox Key", PublicKey.from_text),
@@ -272,11 +271,20 @@ def _usual_transport(given: dict[str, str]) -> Transport:
     return Transport.TLS if _plain("Server Key Hash") in given else Transport.SECURE
 
 
-def _hash(text: str) -> bytes:
-    raw = from_base64(text)
-    if raw is None or len(raw) != HASH_SIZE:
-        raise ValueError("the SHA-256 of the server's key, 44 characters of base64")
-    return raw
+def _check_tls(found: ConnectionString) -> None:
+    """TLS has keys of its own kind, and neither routers nor shared secrets."""
+    if found.server_key_hash is None:
+        raise AddressError("Server Key Hash is missing: without it, anyone could stand in the middle of Transport=tls")
+    given = {
+        "Server Key": found.server_key,
+        "Client Secret Key": found.client_key,
+        "Middlebox Key": found.middlebox_key,
+        "Shared Secret File": found.shared_secret_file or None,
+    }
+    for name, value in given.items():
+        if value is not None:
+            instead = {"Server Key": "Server Key Hash", "Client Secret Key": "Client Key, a file"}.get(name)
+            raise AddressError(f"{name}: not with Transport=tls" + (f"; give {instead}" if instead else ""))
 
 
 def _check_sense(found: ConnectionString) -> None:
@@ -284,6 +292,8 @@ def _check_sense(found: ConnectionString) -> None:
         raise AddressError("Client Key and Client Secret Key: give one of them")
     if found.server_key_hash is not None and found.transport is not Transport.TLS:
         raise AddressError("Server Key Hash is for Transport=tls; without TLS give the Server Key")
+    if found.transport is Transport.TLS:
+        _check_tls(found)
     if found.server_key is None and found.server_key_hash is None and not found.shared_secret_file:
         raise AddressError(
             "Server Key is missing: without it, or a Shared Secret File, anyone could stand in the middle"

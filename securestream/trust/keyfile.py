@@ -5,7 +5,8 @@
     ss-secret:44 characters of base64
 
 Empty lines and lines that begin with `#` mean nothing. Exactly one line holds the secret; locked with a passphrase it
-is `ss-encrypted:...` (`passphrase.py`). What is raised here names the file and the line, and never says what is in it.
+is `ss-encrypted:...` (`passphrase.py`), and for TLS `ss-ed25519:...`. Keys for TLS may be PEM, too. What is raised here
+names the file and the line, and never says what is in it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ import sys
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Generic, TypeVar
 
-from ..protocol.keys import PrivateKey, SharedSecret
+from ..protocol.keys import ED25519_PREFIX, PrivateKey, SharedSecret
+from ..protocol.tls_keys import OwnKey, TlsPrivateKey, parse_own_key
 from . import passphrase as locks
 
 if TYPE_CHECKING:
@@ -33,28 +35,29 @@ StrPath = str | os.PathLike[str]
 MAX_FILE_SIZE = 65_536
 STANDARD_INPUT = "-"
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
-_MARKS = (b"ss-s", locks.PREFIX.encode())
+_MARKS = (b"ss-s", b"ss-ed25519:", b" PRIVATE KEY-----", locks.PREFIX.encode())
 
 
 class KeyFileError(ValueError):
     """A file that is there and can't be used: what is in it, its size, or who can read it."""
 
 
-def key_file_text(key: PrivateKey, *, passphrase: Passphrase | None = None) -> str:
-    """What a key file says. It holds the secret, locked where there is a passphrase."""
+def key_file_text(key: OwnKey, *, passphrase: Passphrase | None = None) -> str:
+    """What a key file says. It holds the secret, locked where there is a passphrase. Raises `ValueError` for a key of
+    TLS that isn't Ed25519."""
     created = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     secret = key.to_text() if passphrase is None else locks.lock(key.to_text(), passphrase)
     return f"# created: {created}\n# public key: {key.public_key}\n{secret}\n"
 
 
-def write_key_file(path: StrPath, key: PrivateKey, *, passphrase: Passphrase | None = None) -> None:
+def write_key_file(path: StrPath, key: OwnKey, *, passphrase: Passphrase | None = None) -> None:
     """Writes `key` to a new file, readable by its owner only from the first moment.
 
     With a passphrase (text, bytes, or a callable that gives it) the key is locked by Argon2id and secretbox; locking
     and opening take about a second and 256 MiB.
 
     Raises `FileExistsError` where there is anything of that name, a symbolic link too, and other `OSError`;
-    `ValueError` for a passphrase that is empty or longer than 4,096 bytes.
+    `ValueError` for a passphrase that is empty or longer than 4,096 bytes, and for a key of TLS that isn't Ed25519.
     """
     text = key_file_text(key, passphrase=passphrase)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -79,6 +82,36 @@ def read_key_file(path: StrPath, *, passphrase: Passphrase | None = None) -> Pri
     can't be read.
     """
     return _read_secret(path, PRIVATE_KEY, passphrase)
+
+
+def read_tls_key_file(path: StrPath, *, passphrase: Passphrase | None = None) -> TlsPrivateKey:
+    """The private key for TLS in a file: a line `ss-ed25519:...`, the rest as in a key file; or PEM, with an Ed25519,
+    ECDSA or RSA key (see `TlsPrivateKey.from_pem`).
+
+    Raises what `read_key_file` does, and `ImportError` for PEM without the extra `tls`.
+    """
+    name, data = read_private(path)
+    return _read_pem(data, name, passphrase) if _is_pem(data) else find_secret(data, name, TLS_KEY, passphrase)
+
+
+def read_own_key_file(path: StrPath, *, passphrase: Passphrase | None = None) -> OwnKey:
+    """The private key in a file, of whichever kind. Raises what `read_tls_key_file` does."""
+    name, data = read_private(path)
+    return _read_pem(data, name, passphrase) if _is_pem(data) else find_secret(data, name, OWN_KEY, passphrase)
+
+
+def _is_pem(data: bytes) -> bool:
+    return data.lstrip().startswith(b"-----BEGIN ")
+
+
+def _read_pem(data: bytes, name: str, passphrase: Passphrase | None) -> TlsPrivateKey:
+    """Raises `KeyFileError`."""
+    is_locked = b"ENCRYPTED" in data
+    try:
+        given = locks.passphrase_bytes(passphrase) if is_locked and passphrase is not None else None
+        return TlsPrivateKey.from_pem(data, passphrase=given)
+    except ValueError as exc:
+        raise KeyFileError(f"{name}: {exc}") from None
 
 
 def read_secret_file(path: StrPath, *, passphrase: Passphrase | None = None) -> SharedSecret:
@@ -112,6 +145,8 @@ class Kind(Generic[T]):
 
 
 PRIVATE_KEY = Kind("private key", "ss-secret:", PrivateKey.from_text)
+TLS_KEY = Kind("private key for TLS", ED25519_PREFIX, TlsPrivateKey.from_text)
+OWN_KEY = Kind("private key", "ss-secret: or ss-ed25519:", parse_own_key)
 SHARED_SECRET = Kind("shared secret", "ss-shared:", SharedSecret.from_text)
 
 
@@ -158,7 +193,7 @@ def read_private(path: StrPath, marks: tuple[bytes, ...] = _MARKS) -> tuple[str,
             raise KeyFileError("standard input is closed")
         return "standard input", _read_bounded("standard input", sys.stdin.buffer)
     name = os.fspath(path)
-    if name.startswith(("ss-secret:", "ss-shared:")):  # before it is in an error as the name of a file
+    if name.startswith(("ss-secret:", "ss-shared:", ED25519_PREFIX)):  # before it is in an error as the name of a file
         raise KeyFileError("this is a secret where the name of a file belongs; put it into one")
     with open(path, "rb", buffering=0) as file:
         status = os.fstat(file.fileno())

@@ -13,7 +13,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from ..protocol.keys import PublicKey
+from ..protocol.tls_keys import PeerKey, parse_peer_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -35,7 +35,7 @@ class PeersFileError(ValueError):
 class Line:
     """One line that says something."""
 
-    public_key: PublicKey
+    public_key: PeerKey
     name: str
     options: Mapping[str, str]
 
@@ -67,7 +67,7 @@ def _parse_line(text: str, allowed: Sequence[str], name: str) -> Line | None:
     key, *rest = _words(text) or ("",)
     if not key:
         return None
-    public_key = PublicKey.from_text(key)
+    public_key = parse_peer_key(key)
     if not rest or "=" in rest[0]:
         raise ValueError(f"{name} belongs behind the key")
     return Line(public_key, printable_text(rest[0]), _parse_options(rest[1:], allowed))

@@ -82,13 +82,19 @@ def unlock(line: str, passphrase: Passphrase) -> str:
         raise WrongPassphrase("the passphrase is wrong, or the line was changed") from None
 
 
-def _derive(passphrase: Passphrase, salt: bytes, cost: Cost) -> bytes:
+def passphrase_bytes(passphrase: Passphrase) -> bytes:
+    """The passphrase, asked for where it is a callable. Raises `ValueError` and `TypeError` for what can't be one."""
     given = passphrase() if callable(passphrase) else passphrase
     if not isinstance(given, str | bytes):
         raise TypeError(f"a passphrase is text or bytes, not {type(given).__name__}")
     password = _encoded(given) if isinstance(given, str) else given
     if not 1 <= len(password) <= MAX_PASSPHRASE:
         raise ValueError(f"a passphrase has 1 to {MAX_PASSPHRASE:,} bytes, not {len(password):,}")
+    return password
+
+
+def _derive(passphrase: Passphrase, salt: bytes, cost: Cost) -> bytes:
+    password = passphrase_bytes(passphrase)
     try:
         return argon2id.kdf(SecretBox.KEY_SIZE, password, salt, opslimit=cost.passes, memlimit=cost.kib * 1_024)
     except nacl.exceptions.RuntimeError:  # libsodium says no more than that it failed

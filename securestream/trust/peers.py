@@ -5,24 +5,27 @@ A line of the file is a public key, a name, and what limits it:
     aOa7jA2s0LKBIrYmqyEtFWXXXtVHMxNiXlxXDXmWx1s=  alice
     6HvG2FFNFIifEjaAfryurGtr+ucaNgHfSSfgQUi5MHM=  bob    until=2027-06-30 from=10.0.0.0/8,192.168.7.0/24 note="laptop"
 
+The key of a client that comes over TLS is `sha256:` and the hash of its key.
+
 A name may have several keys, so that one can be replaced by another without a gap. (`lists.py` has the grammar,
 `watched.py` what becomes of changes.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from ..protocol.keys import PublicKey
+from ..protocol.tls_keys import KeyHash, PeerKey
 from .lists import Line, is_over, parse_list, parse_until, printable_text, utc_now
 from .networks import Network, is_in, parse_networks
 from .watched import WatchedFile
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from .keyfile import StrPath
 
@@ -31,7 +34,7 @@ class HasPublicKey(Protocol):
     """What is asked about: anything with a public key that was proved."""
 
     @property
-    def public_key(self) -> PublicKey: ...
+    def public_key(self) -> PeerKey: ...
 
 
 class HasAddress(HasPublicKey, Protocol):
@@ -46,17 +49,22 @@ class AuthorizedPeers:
 
     Given a mapping from keys to names, a client's name becomes `stream.peer.principal`, and `stream.peer.name`;
     otherwise its key becomes the principal.
-    Raises `TypeError` for what is no `PublicKey`.
+    Raises `TypeError` for what is no `PublicKey` and, for TLS, no `KeyHash`.
     """
 
-    def __init__(self, peers: Iterable[PublicKey] | Mapping[PublicKey, str]) -> None:
+    def __init__(
+        self, peers: Iterable[PeerKey] | Mapping[PublicKey, str] | Mapping[KeyHash, str] | Mapping[PeerKey, str]
+    ) -> None:
         if not isinstance(peers, Iterable):
             raise TypeError("AuthorizedPeers takes several PublicKeys: [key, ...]")
-        self._peers: dict[PublicKey, object] = dict(peers.items()) if hasattr(peers, "items") else {k: k for k in peers}
+        self._peers: dict[PeerKey, object] = (
+            dict(peers.items()) if isinstance(peers, Mapping) else {k: k for k in peers}
+        )
         for key in self._peers:
-            if not isinstance(key, PublicKey):
+            if not isinstance(key, PublicKey | KeyHash):
                 raise TypeError(
-                    f"AuthorizedPeers takes PublicKeys, not {type(key).__name__}: PublicKey.from_text(text)"
+                    f"AuthorizedPeers takes PublicKeys and KeyHashes, not {type(key).__name__}: "
+                    "PublicKey.from_text(text)"
                 )
 
     async def __call__(self, peer: HasPublicKey) -> object:
@@ -81,14 +89,14 @@ def _unknown(peer: HasPublicKey) -> str:
 class AuthorizedClient:
     """A line of the file; `stream.peer.principal` of whom it lets in.
 
-    `public_key`   the client's key
+    `public_key`   the client's key, a `KeyHash` for one that comes over TLS
     `name`         what it is called; also `stream.peer.name`
     `until`        when it ends to be valid, or None
     `networks`     where it may connect from; empty: from anywhere
     `note`         for people
     """
 
-    public_key: PublicKey
+    public_key: PeerKey
     name: str
     until: dt.datetime | None = None
     networks: tuple[Network, ...] = ()
@@ -134,12 +142,12 @@ class AuthorizedPeersFile:
         return f"<AuthorizedPeersFile {self._file.path}: {len(self._file.value)} keys>"
 
 
-def parse_clients(data: bytes, file: str) -> dict[PublicKey, AuthorizedClient]:
+def parse_clients(data: bytes, file: str) -> dict[PeerKey, AuthorizedClient]:
     """The clients in the file, by key. Raises `PeersFileError`."""
     return parse_list(data, file, _client, ("until", "from", "note"))
 
 
-def _client(line: Line) -> tuple[PublicKey, AuthorizedClient]:
+def _client(line: Line) -> tuple[PeerKey, AuthorizedClient]:
     client = AuthorizedClient(
         public_key=line.public_key,
         name=line.name,

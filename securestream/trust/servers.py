@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Literal
 import trio
 
 from ..protocol.keys import PublicKey
+from ..protocol.tls_keys import KeyHash, PeerKey
 from .appending import append_line, locked_folder
 from .lists import Line, PeersFileError, is_over, parse_list, parse_until, printable_text, utc_now
 from .watched import WatchedFile
@@ -44,22 +45,22 @@ _BETWEEN_LOOKS = 0.02  # seconds, while somebody is writing the file
 class KnownServers:
     """The keys of one server, all of them good: `ClientConfig(server_key=KnownServers([old, new]))`.
 
-    For the time in which a server's key is replaced. Raises `TypeError` for what is no `PublicKey`, `ValueError` for
-    none at all.
+    For the time in which a server's key is replaced. Raises `TypeError` for what is no `PublicKey` and, for
+    TLS, no `KeyHash`; `ValueError` for none at all.
     """
 
-    def __init__(self, keys: Iterable[PublicKey]) -> None:
+    def __init__(self, keys: Iterable[PeerKey]) -> None:
         self._keys = tuple(dict.fromkeys(keys))
-        if not all(isinstance(key, PublicKey) for key in self._keys):
-            raise TypeError("KnownServers takes PublicKeys: PublicKey.from_text(text)")
+        if not all(isinstance(key, PublicKey | KeyHash) for key in self._keys):
+            raise TypeError("KnownServers takes PublicKeys and KeyHashes: PublicKey.from_text(text)")
         if not self._keys:
             raise ValueError("KnownServers without a key would refuse every server")
 
-    def only_key(self) -> PublicKey | None:
+    def only_key(self) -> PeerKey | None:
         """The one key that will do, if there is one."""
         return self._keys[0] if len(self._keys) == 1 else None
 
-    async def __call__(self, key: PublicKey) -> None:
+    async def __call__(self, key: PeerKey) -> None:
         """Raises `PermissionError` for any other key."""
         if key not in self._keys:
             raise PermissionError(f"it is none of the keys that are known: {_listed(self._keys)}")
@@ -72,13 +73,13 @@ class KnownServers:
 class KnownServer:
     """A line of a file of known servers.
 
-    `public_key`  the server's key
+    `public_key`  the server's key, a `KeyHash` for one that speaks TLS
     `name`        what it is called, `host:port` or as its clients like
     `until`       when the key ends to be valid, or None
     `note`        for people
     """
 
-    public_key: PublicKey
+    public_key: PeerKey
     name: str
     until: dt.datetime | None = None
     note: str = ""
@@ -117,12 +118,12 @@ class KnownServersFile:
         """The lines for this name, those that are over included."""
         return self._lines(self._file.value)
 
-    def only_key(self) -> PublicKey | None:
+    def only_key(self) -> PeerKey | None:
         """The one key that will do, if there is one."""
         keys = self._valid(self._lines(self._file.refresh()))
         return keys[0] if len(keys) == 1 else None
 
-    async def __call__(self, key: PublicKey) -> None:
+    async def __call__(self, key: PeerKey) -> None:
         """Raises `PermissionError` for a key that the file doesn't have for this name."""
         lines = self._lines(self._file.refresh())
         if not lines and self._trusts_first:
@@ -130,7 +131,7 @@ class KnownServersFile:
         if key not in self._valid(lines):
             raise PermissionError(self._refusal(key, lines))
 
-    async def _first_use(self, key: PublicKey) -> tuple[KnownServer, ...]:
+    async def _first_use(self, key: PeerKey) -> tuple[KnownServer, ...]:
         """The lines for this name, which another program may have written meanwhile; else this key is written down."""
         try:
             lines = await self._believe(key)
@@ -141,7 +142,7 @@ class KnownServersFile:
             raise PermissionError(f"it is seen for the first time and can't be written down: {exc}") from exc
         return lines
 
-    async def _believe(self, key: PublicKey) -> tuple[KnownServer, ...]:
+    async def _believe(self, key: PeerKey) -> tuple[KnownServer, ...]:
         """The lines for this name, this key's if there were none; none while somebody is writing the file."""
         async with locked_folder(self._file.path):
             lines = self._lines(self._file.read())
@@ -152,13 +153,13 @@ class KnownServersFile:
                 logger.warning("%s: trusted at first use with the key %s; see %s", self._name, key, self._file.path)
         return lines
 
-    def _lines(self, servers: dict[tuple[str, PublicKey], KnownServer]) -> tuple[KnownServer, ...]:
+    def _lines(self, servers: dict[tuple[str, PeerKey], KnownServer]) -> tuple[KnownServer, ...]:
         return tuple(server for (name, _), server in servers.items() if name == self._name.casefold())
 
-    def _valid(self, lines: Iterable[KnownServer]) -> list[PublicKey]:
+    def _valid(self, lines: Iterable[KnownServer]) -> list[PeerKey]:
         return [line.public_key for line in lines if not is_over(line.until, self._now)]
 
-    def _refusal(self, key: PublicKey, lines: tuple[KnownServer, ...]) -> str:
+    def _refusal(self, key: PeerKey, lines: tuple[KnownServer, ...]) -> str:
         path, name = self._file.path, self._name
         mend = f"echo {shlex.quote(_line(KnownServer(key, name)))} >> {shlex.quote(path)}"
         if not lines:
@@ -175,12 +176,12 @@ class KnownServersFile:
         return f"<KnownServersFile {self._file.path}: {len(self.servers)} keys for {self._name}>"
 
 
-def parse_servers(data: bytes, file: str) -> dict[tuple[str, PublicKey], KnownServer]:
+def parse_servers(data: bytes, file: str) -> dict[tuple[str, PeerKey], KnownServer]:
     """The servers in the file, by name in small letters and key. Raises `PeersFileError`."""
     return parse_list(data, file, _server, ("until", "note"))
 
 
-def _server(line: Line) -> tuple[tuple[str, PublicKey], KnownServer]:
+def _server(line: Line) -> tuple[tuple[str, PeerKey], KnownServer]:
     server = KnownServer(
         public_key=line.public_key,
         name=check_name(line.name),
@@ -199,7 +200,7 @@ def check_name(name: str) -> str:
     return name
 
 
-def _listed(keys: Iterable[PublicKey]) -> str:
+def _listed(keys: Iterable[PeerKey]) -> str:
     return ", ".join(map(str, keys))
 
 

@@ -37,8 +37,9 @@ from .support import DEADLINE, claim, honest_configs, meet, only, unchecked_key
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from securestream.protocol.keys import PrivateKey, PublicKey, SharedSecret
+    from securestream.protocol.keys import PrivateKey, SharedSecret
     from securestream.protocol.suites import Suite
+    from securestream.protocol.tls_keys import PeerKey
 
 # hello: length 2, kind 1, magic 4, mode 1, count 1, suites (two here), route 48, e 32; hybrid: then e1, with a secret a
 # tag of 16 behind it; with a secret a tag of 16
@@ -184,7 +185,7 @@ def swapper_of_routes() -> bool:
 async def impostor_who_wants_the_clients_name() -> bool:
     """Wants to know who calls, with a key of his own that the client doesn't want."""
     near, far = trio.testing.memory_stream_pair()
-    learned: list[PublicKey] = []
+    learned: list[PeerKey] = []
 
     async def pose() -> None:
         frames, impostor = FrameStream(far), new_server(key=OTHER_KEY, ephemeral=None)

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterator
 
     from securestream.protocol.suites import Suite
+    from securestream.protocol.tls_keys import PeerKey
 
     from ..streams.support import Puppet
 
@@ -101,7 +102,7 @@ class Meeting:
     client: ClientHandshake
     server: ServerHandshake
     frames: dict[Kind, bytes] = field(default_factory=dict)
-    client_key: PublicKey | None = None
+    client_key: PeerKey | None = None
     error: RemoteProtocolError | None = None
 
     @property

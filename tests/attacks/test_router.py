@@ -139,7 +139,7 @@ class Shameless(ServerHandshake):
         pass
 
 
-async def answers_by_itself(key: ss.PrivateKey) -> tuple[bytes, ss.PublicKey | None]:
+async def answers_by_itself(key: ss.PrivateKey) -> tuple[bytes, ss.PeerKey | None]:
     """A router that plays the server with that key: what the client has sent behind its hello, and who it is then."""
     near, far = trio.testing.memory_stream_pair()
     frames, impostor = FrameStream(far), Shameless(key=key, suites=tuple(ss.Suite), post_quantum="prefer")

@@ -110,10 +110,10 @@ def test_all_are_looked_at_though_the_first_is_bad(files: Files, capsys: pytest.
 
 NOT_A_KEY = "not a public key: it is 44 characters of base64"
 BAD: list[tuple[str, str, int, str]] = [
-    ("--key", "", 0o600, ": no private key in it: a line that starts with ss-secret:"),
+    ("--key", "", 0o600, ": no private key in it: a line that starts with ss-secret: or ss-ed25519:"),
     ("--key", "{secret}", 0o640, " is open to others than its owner; to mend it: chmod 600 {path}"),
     ("--key", "{secret}\n{secret}", 0o600, ", line 2: a second private key; a file holds one"),
-    ("--key", "{public}", 0o600, ", line 1: not a private key, which starts with ss-secret:"),
+    ("--key", "{public}", 0o600, ", line 1: not a private key, which starts with ss-secret: or ss-ed25519:"),
     ("--key", "ss-encrypted:x", 0o600, ", line 1: not a locked secret: it is cut short, or of another version"),
     ("--key", "#" * 65_537, 0o600, " is longer than 65,536 bytes: not a key file"),
     ("--secret-file", "{secret}", 0o600, ", line 1: this is a private key where a shared secret belongs"),
@@ -163,7 +163,7 @@ SERVER = f"Server=db:1;Server Key={OTHER}"
             "Server Key is missing: without it, or a Shared Secret File, anyone could stand",
         ),
         (["--connect", f"{SERVER};Client Key=/nowhere/a"], "/nowhere/a: No such file or directory"),
-        (["--connect", f"{SERVER};Transport=tls"], "Transport: this version has no TLS"),
+        (["--connect", f"{SERVER};Transport=tls"], "Server Key Hash is missing"),
         (["--connect", f"{SERVER};Timeout=soon"], "Timeout: seconds, more than none and at most 86,400"),
     ],
     ids=" ".join,

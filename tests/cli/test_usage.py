@@ -370,7 +370,7 @@ def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     def interrupted(path: str, *, passphrase: object) -> ss.PrivateKey:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("securestream.cli.secrets.read_key_file", interrupted)
+    monkeypatch.setattr("securestream.cli.secrets.read_own_key_file", interrupted)
     assert run(["pubkey"]) == 130
     assert capsys.readouterr().err.strip() == ""
 
@@ -379,7 +379,7 @@ def test_a_fault_of_ours_is_raised_also_out_of_a_group(monkeypatch: pytest.Monke
     def failing(path: str, *, passphrase: object) -> ss.PrivateKey:
         raise ExceptionGroup("", [OSError("foreseen"), ZeroDivisionError()])
 
-    monkeypatch.setattr("securestream.cli.secrets.read_key_file", failing)
+    monkeypatch.setattr("securestream.cli.secrets.read_own_key_file", failing)
     with pytest.raises(ExceptionGroup):
         run(["pubkey"])
 
@@ -390,7 +390,7 @@ def test_a_reader_who_left_is_not_worth_a_line(
     def left(path: str, *, passphrase: object) -> ss.PrivateKey:
         raise ExceptionGroup("", [BrokenPipeError()])
 
-    monkeypatch.setattr("securestream.cli.secrets.read_key_file", left)
+    monkeypatch.setattr("securestream.cli.secrets.read_own_key_file", left)
     assert run(["pubkey"]) == 141
     assert capsys.readouterr().err == ""
 
@@ -462,6 +462,6 @@ def test_no_command_takes_a_secret_as_an_argument(tmp_path: Path) -> None:
         "passphrase": None,
         "passphrase_file": "FILE",
     }
-    asks = command_of("keygen").params[1]
+    asks = command_of("keygen").params[2]
     assert isinstance(asks, click.Option)
     assert (asks.name, asks.is_flag) == ("passphrase", True)  # keygen's, which asks for it

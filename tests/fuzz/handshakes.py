@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from securestream.protocol.hybrid import PostQuantum
-    from securestream.protocol.keys import PublicKey, SharedSecret
+    from securestream.protocol.keys import SharedSecret
     from securestream.protocol.suites import Suite
+    from securestream.protocol.tls_keys import PeerKey
 
     from .choices import Choices
 
@@ -66,7 +67,7 @@ class ListeningServer(Listener):
             require_route=self.require_route,
             post_quantum=self.post_quantum,
         )
-        self.client_key: PublicKey | None = None
+        self.client_key: PeerKey | None = None
 
     def step(self) -> bytes:
         answer = b""
@@ -88,7 +89,7 @@ class ListeningClient(Listener):
         post_quantum: PostQuantum = "prefer" if self.hybrid else "off"
         self.machine = new_client(suites=self.suites, secret=self.secret, post_quantum=post_quantum)
         self.hello = self.machine.hello()
-        self.server_key: PublicKey | None = None
+        self.server_key: PeerKey | None = None
         self.alert_code = 0
 
     def step(self) -> bytes:

@@ -23,9 +23,9 @@ from securestream.protocol.handshake import ClientHandshake, SecretPolicy, Serve
 from securestream.protocol.keys import PrivateKey, PublicKey, SharedSecret
 from securestream.protocol.messages import FrameReader, Kind
 from securestream.protocol.mlkem import DecapsulationKey, EncapsulationKey
-from securestream.protocol.plaintext import DevSuite
+from securestream.protocol.plaintext import DevSuite, TlsSuite
 from securestream.protocol.records import End, RecordReader, RecordWriter
-from securestream.protocol.suites import RecordType, Suite
+from securestream.protocol.suites import AnySuite, RecordType, Suite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from securestream.protocol.codes import AlertCode
     from securestream.protocol.hybrid import ClientPostQuantum, PostQuantum
     from securestream.protocol.padding import PaddingPolicy
+    from securestream.protocol.tls_keys import PeerKey
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -49,14 +50,19 @@ KEY = bytes(range(100, 132))
 KEM_EPHEMERAL = DecapsulationKey.from_seed(bytes(range(64)))
 BOTH_SUITES = (Suite.XCHACHA20_POLY1305, Suite.AEGIS_256)
 
-AnySuite = Suite | DevSuite
 CAPACITY: dict[AnySuite, int] = {
     Suite.XCHACHA20_POLY1305: 16_362,
     Suite.AEGIS_256: 16_347,
     DevSuite.PLAINTEXT: 16_363,
+    TlsSuite.TLS_1_3: 16_379,
 }
-OVERHEAD: dict[AnySuite, int] = {Suite.XCHACHA20_POLY1305: 22, Suite.AEGIS_256: 37, DevSuite.PLAINTEXT: 21}
-PREFIX: dict[AnySuite, int] = {Suite.XCHACHA20_POLY1305: 24, Suite.AEGIS_256: 0, DevSuite.PLAINTEXT: 0}
+OVERHEAD: dict[AnySuite, int] = {
+    Suite.XCHACHA20_POLY1305: 22,
+    Suite.AEGIS_256: 37,
+    DevSuite.PLAINTEXT: 21,
+    TlsSuite.TLS_1_3: 5,
+}
+PREFIX: dict[AnySuite, int] = {suite: 24 if suite is Suite.XCHACHA20_POLY1305 else 0 for suite in OVERHEAD}
 
 
 def refusal(step: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> AlertCode:
@@ -187,7 +193,7 @@ def body(frame: bytes, kind: Kind) -> bytes:
 
 def shake_hands(
     client: ClientHandshake, server: ServerHandshake, *, credentials: bytes = b"", payload: bytes = b""
-) -> tuple[PublicKey, PublicKey]:
+) -> tuple[PeerKey, PeerKey]:
     """All three messages. Gives the key that the client saw, and the one that the server saw."""
     server.hello(body(client.hello(), Kind.HELLO))
     server_key = client.challenge(body(server.challenge(payload), Kind.CHALLENGE))

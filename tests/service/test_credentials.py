@@ -142,7 +142,7 @@ async def test_listed_keys_and_credentials_go_together(autojump_clock: MockClock
     client, server = configs()
     assert client.key is not None
 
-    def demanding(key: ss.PublicKey) -> ss.ServerConfig:
+    def demanding(key: ss.PeerKey) -> ss.ServerConfig:
         peers = ss.AuthorizedPeers([key])
 
         async def authorize(peer: ss.Peer) -> object:

@@ -31,7 +31,7 @@ class Clients:
         self.path = path
         self._moment = 1_000_000_000
 
-    def write(self, *keys: ss.PrivateKey | None, options: str = "") -> None:
+    def write(self, *keys: ss.PrivateKey | ss.TlsPrivateKey | None, options: str = "") -> None:
         self.path.write_text("".join(f"{key.public_key} somebody {options}\n" for key in keys if key is not None))
         self.path.chmod(0o600)
         self._moment += 1

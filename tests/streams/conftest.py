@@ -14,7 +14,7 @@ from .transports import Tls, Transports, close_sockets, lockstep_pair, memory_pa
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
-    from ..protocol.support import AnySuite
+    from securestream.protocol.suites import AnySuite
 
 
 @pytest.fixture(autouse=True)
@@ -30,11 +30,20 @@ def tls() -> Tls:
     return Tls()
 
 
-# The one suite of tests that both profiles have to pass, so that whatever a program may rely on is the same.
+# The one suite of tests that both profiles, and both wires, have to pass: whatever a program may rely on is the same.
 BOTH_PROFILES = [
     *(pytest.param(suite, id=suite.name) for suite in ss.Suite),
     pytest.param(ss.DevSuite.PLAINTEXT, id="dev", marks=pytest.mark.shows("same-semantics")),
+    pytest.param(ss.TlsSuite.TLS_1_3, id="tls", marks=pytest.mark.tls),
 ]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves TLS out of the tests marked `wire`."""
+    left_out = [item for item in items if item.get_closest_marker("wire") and item.get_closest_marker("tls")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture(params=BOTH_PROFILES)

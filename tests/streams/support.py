@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 import pytest
 import trio
@@ -14,6 +14,8 @@ import securestream as ss
 from securestream.protocol.messages import FrameReader, Kind
 from securestream.protocol.records import End, RecordReader, RecordWriter
 from securestream.protocol.suites import RecordType
+from securestream.protocol.tls import TlsClientHandshake, TlsFacts, TlsServerHandshake
+from securestream.streams.tls_channel import TlsChannel
 from securestream.testing import secure_stream_pair
 
 from .transports import Tap, Transports, memory_pair, small_socket_pair
@@ -22,8 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from securestream.protocol.handshake import ClientHandshake, ServerHandshake
-
-    from ..protocol.support import AnySuite
+    from securestream.protocol.suites import AnySuite
 
 __all__ = ["Tap", "memory_pair"]  # made elsewhere, and imported from here too
 
@@ -46,6 +47,8 @@ def matching_configs(suite: AnySuite | None = None, *, close_timeout: float = 1)
             ss.DevClientConfig(close_timeout=close_timeout, beyond_loopback=True),
             ss.DevServerConfig(close_timeout=close_timeout, beyond_loopback=True),
         )
+    if isinstance(suite, ss.TlsSuite):
+        return matching_tls_configs(close_timeout=close_timeout)
     server_key, client_key = ss.PrivateKey.generate(), ss.PrivateKey.generate()
     suites = tuple(ss.Suite) if suite is None else (suite,)
     return (
@@ -59,8 +62,21 @@ def matching_configs(suite: AnySuite | None = None, *, close_timeout: float = 1)
     )
 
 
+def matching_tls_configs(*, close_timeout: float = 1) -> Configs:
+    """A client and a server with fresh keys that know each other, over TLS."""
+    server_key, client_key = ss.TlsPrivateKey.generate(), ss.TlsPrivateKey.generate()
+    return (
+        ss.TlsClientConfig(key=client_key, server_key=server_key.public_key, close_timeout=close_timeout),
+        ss.TlsServerConfig(
+            key=server_key, authorize=ss.AuthorizedPeers([client_key.public_key]), close_timeout=close_timeout
+        ),
+    )
+
+
 def suite_of(config: ss.ClientConfig) -> AnySuite:
     """The one suite of a configuration that has one."""
+    if isinstance(config, ss.TlsClientConfig):
+        return ss.TlsSuite.TLS_1_3
     return ss.DevSuite.PLAINTEXT if isinstance(config, ss.DevClientConfig) else config.suites[0]
 
 
@@ -245,6 +261,34 @@ class Puppet(Generic[T_Stream]):
         return received, self.reader.end
 
 
+class TlsStream(trio.abc.HalfCloseableStream):
+    """What a puppet says and hears inside TLS."""
+
+    def __init__(self, channel: TlsChannel) -> None:
+        self._channel = channel
+
+    async def shake_hands(self) -> TlsFacts:
+        while (facts := self._channel.tls.handshake()) is None:
+            await self._channel.send(b"")
+            assert await self._channel.feed_tls(), "the transport ended in the handshake"
+        return facts
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._channel.send(bytes(data))
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._channel.wait_writable()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self._channel.receive(max_bytes or 65_536)
+
+    async def send_eof(self) -> None:
+        await self._channel.send_eof()
+
+    async def aclose(self) -> None:
+        await self._channel.stream.aclose()
+
+
 class FrameStream:
     """Handshake frames over a transport, by hand."""
 
@@ -265,9 +309,14 @@ class FrameStream:
 
 async def puppet_server(transport: T_Stream, config: ss.ServerConfig, *, accept: bool = True) -> Puppet[T_Stream]:
     """The server's side of a handshake; without `accept` the verdict is left to the test."""
-    handshake, frames = config._new_handshake(), FrameStream(transport)
-    handshake.hello(await frames.receive(Kind.HELLO))
-    await transport.send_all(handshake.challenge())
+    handshake, channel = config._new_handshake(), config._new_channel(transport)
+    if isinstance(channel, TlsChannel) and isinstance(handshake, TlsServerHandshake):
+        transport = cast("T_Stream", inside := TlsStream(channel))  # to a puppet it is one
+        handshake.meet(await inside.shake_hands())
+    frames = FrameStream(transport)
+    if not isinstance(channel, TlsChannel):
+        handshake.hello(await frames.receive(Kind.HELLO))
+        await transport.send_all(handshake.challenge())
     handshake.response(await frames.receive(Kind.RESPONSE))
     puppet = _puppet(transport, handshake, frames, expects_verdict=False)
     if accept:
@@ -277,10 +326,14 @@ async def puppet_server(transport: T_Stream, config: ss.ServerConfig, *, accept:
 
 async def puppet_client(transport: T_Stream, config: ss.ClientConfig) -> Puppet[T_Stream]:
     """The client's side of a handshake, up to the response."""
-    handshake = config._new_handshake()
+    handshake, channel = config._new_handshake(), config._new_channel(transport)
+    if isinstance(channel, TlsChannel) and isinstance(handshake, TlsClientHandshake):
+        transport = cast("T_Stream", inside := TlsStream(channel))  # to a puppet it is one
+        handshake.meet(await inside.shake_hands())
     frames = FrameStream(transport)
-    await transport.send_all(handshake.hello())
-    handshake.challenge(await frames.receive(Kind.CHALLENGE))
+    if not isinstance(channel, TlsChannel):
+        await transport.send_all(handshake.hello())
+        handshake.challenge(await frames.receive(Kind.CHALLENGE))
     await transport.send_all(handshake.response())
     return _puppet(transport, handshake, frames, expects_verdict=True)
 

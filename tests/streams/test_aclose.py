@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from trio.testing import MockClock
 
-    from ..protocol.support import AnySuite
+    from securestream.protocol.suites import AnySuite
 
 
 @pytest.fixture

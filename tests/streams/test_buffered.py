@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
 
+@pytest.mark.wire
 async def test_nothing_goes_out_until_a_record_is_full(configs: Configs, autojump_clock: MockClock) -> None:
     near, far, tap = await tapped_pair(configs)
     await near.send_all(b"first")
@@ -47,6 +48,7 @@ async def test_nothing_goes_out_until_a_record_is_full(configs: Configs, autojum
     assert await far.receive_some() == b"z"
 
 
+@pytest.mark.wire
 async def test_a_large_write_sends_full_records_and_keeps_the_rest(configs: Configs, autojump_clock: MockClock) -> None:
     near, far, tap = await tapped_pair(configs)
     await near.send_all(b"first")

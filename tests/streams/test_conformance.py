@@ -1,4 +1,4 @@
-"""Trio's own checks of a half-closeable stream, over every kind of transport and with both suites."""
+"""Trio's own checks of a half-closeable stream, over every kind of transport, with all suites, and in TLS."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import trio
 import trio.testing
 
 from securestream.streams import secure
+from securestream.streams.tls_channel import TlsChannel
 from securestream.testing import secure_stream_pair
 
 from .support import Configs, Pair, matching_configs
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     import securestream as ss
-
-    from ..protocol.support import AnySuite
+    from securestream.protocol.suites import AnySuite
 
 
 @pytest.fixture
@@ -34,8 +34,9 @@ def configs(suite: AnySuite, monkeypatch: pytest.MonkeyPatch) -> Configs:
 
 async def clog(stream: ss.SecureStream[trio.SocketStream]) -> None:
     """Fills the socket with sealed records until it takes no byte more; the last one stays incomplete."""
-    socket = stream.transport_stream.socket
-    for batch in stream._writer.data(memoryview(bytes(2**26))):
+    socket, channel = stream.transport_stream.socket, stream._channel
+    for sealed in stream._writer.data(memoryview(bytes(2**26))):
+        batch = channel.tls.encrypt(sealed) if isinstance(channel, TlsChannel) else sealed
         sent = 0
         while sent < len(batch):
             with trio.move_on_after(0.05) as scope:

@@ -141,6 +141,7 @@ async def seen_of(
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: str(program.__name__))
+@pytest.mark.wire
 async def test_sizes_and_times_are_identical_with_payload_and_without(
     program: Program,
     make_transports: Callable[[], Awaitable[Transports]],
@@ -152,6 +153,7 @@ async def test_sizes_and_times_are_identical_with_payload_and_without(
     assert await seen_of(program, make_transports, configs) == silent
 
 
+@pytest.mark.wire
 async def test_key_updates_come_at_the_same_ticks(
     configs: Configs, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -214,6 +216,7 @@ async def test_both_ends_may_do_it(autojump_clock: MockClock) -> None:
 # --- bursts -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.wire
 async def test_a_burst_is_filled_up_to_a_multiple_and_then_there_is_silence(
     configs: Configs, autojump_clock: MockClock
 ) -> None:
@@ -623,6 +626,7 @@ def beyond(record_type: int, length: int, room: int) -> int:
 # --- numbers ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.wire
 async def test_a_record_may_be_as_small_and_as_large_as_they_come(configs: Configs, autojump_clock: MockClock) -> None:
     for record in (16_384 - (await tapped(configs))[0].record_capacity + 1, 16_384):
         near, far, wire = await tapped(configs)

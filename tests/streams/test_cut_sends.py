@@ -115,6 +115,7 @@ async def test_over_sockets_an_alert_follows_a_record_of_which_nothing_has_left(
     assert isinstance(error, ss.PeerAlert)
 
 
+@pytest.mark.wire
 async def test_over_sockets_a_bad_record_is_answered_after_a_cut_send(
     configs: Configs, autojump_clock: MockClock
 ) -> None:
@@ -257,6 +258,7 @@ async def test_a_cancelled_receive_loses_nothing(
     assert received == data
 
 
+@pytest.mark.wire
 async def test_a_cancelled_receive_of_half_a_record_goes_on_with_the_other_half(
     configs: Configs, autojump_clock: MockClock
 ) -> None:

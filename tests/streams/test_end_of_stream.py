@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from trio.testing import MockClock
 
-    from ..protocol.support import AnySuite
+    from securestream.protocol.suites import AnySuite
 
 DATA = bytes(range(256)) * 300
 
@@ -121,6 +121,7 @@ async def test_data_before_a_cut_is_delivered_then_truncated_stream_then_the_sam
 
 
 @pytest.mark.parametrize("kept", [0, 1, 2, 3, 20, -1])
+@pytest.mark.wire
 async def test_a_cut_anywhere_in_a_record_is_a_truncated_stream(
     kept: int, configs: Configs, autojump_clock: MockClock
 ) -> None:
@@ -321,6 +322,7 @@ async def test_the_alert_of_a_handler_reaches_a_client_that_is_still_uploading(s
         assert caught.value.alert == ss.Alert(5_001, "disk full")
 
 
+@pytest.mark.wire
 async def test_a_refusal_in_clear_reaches_a_client_that_is_still_uploading(suite: AnySuite) -> None:
     # The response is spoilt on its way, and what follows it is the upload.
     client, server = matching_configs(suite, close_timeout=0.2)
@@ -411,6 +413,7 @@ async def test_without_waiting_a_cut_in_place_of_the_verdict_is_a_truncated_hand
     assert isinstance(error, ss.TruncatedStream)
 
 
+@pytest.mark.wire
 async def test_without_waiting_a_refusal_in_clear_is_known_to_be_in_clear(
     configs: Configs, autojump_clock: MockClock
 ) -> None:

@@ -63,6 +63,7 @@ async def test_closing_sends_the_end_in_a_full_record_and_logs(
     assert [record.levelno for record in caplog.records if record.levelno > logging.WARNING] == [logging.ERROR]
 
 
+@pytest.mark.wire
 async def test_the_end_that_goes_out_all_the_same_has_the_size_of_any_record(
     configs: Configs, autojump_clock: MockClock
 ) -> None:

@@ -11,7 +11,6 @@ import pytest
 import trio
 
 import securestream as ss
-from securestream.protocol.handshake import ClientHandshake
 from securestream.protocol.messages import Kind
 from securestream.streams.place import Place
 from securestream.streams.wrap import refuse_client
@@ -272,7 +271,7 @@ async def test_while_secrets_are_rotated_the_old_and_the_new_one_are_taken_and_n
 
 
 async def test_a_client_without_a_key_of_its_own_has_a_fresh_one_each_time(autojump_clock: MockClock) -> None:
-    seen: set[ss.PublicKey] = set()
+    seen: set[ss.PeerKey] = set()
 
     async def authorize(peer: ss.Peer) -> None:
         seen.add(peer.public_key)
@@ -303,8 +302,7 @@ async def test_credentials_that_cannot_be_sent_are_the_client_s_own_error(
 @pytest.mark.parametrize(("at", "value"), [(6, ord("2")), (7, 4), (7, 0x80)], ids=["version", "mode 4", "mode 128"])
 async def test_another_version_or_mode_is_alert_3(at: int, value: int, autojump_clock: MockClock) -> None:
     client, server = matching_configs()
-    assert client.key is not None
-    hello = bytearray(ClientHandshake(key=client.key, server_key=client.pinned_key, suites=client.suites).hello())
+    hello = bytearray(client._new_handshake().hello())
     hello[at] = value
     near, far = await memory_pair()
     async with in_background(partial(failure_of, ss.wrap_server(far, server), ss.UnsupportedVersion)):
@@ -313,6 +311,7 @@ async def test_another_version_or_mode_is_alert_3(at: int, value: int, autojump_
         await near.aclose()
 
 
+@pytest.mark.wire
 async def test_a_client_that_is_told_of_another_version_says_what_to_do(
     configs: Configs, autojump_clock: MockClock
 ) -> None:

@@ -103,6 +103,7 @@ RESPONSES: dict[str, tuple[Callable[[bytes], bytes], type[ss.HandshakeError], ss
 
 
 @pytest.mark.parametrize("name", RESPONSES)
+@pytest.mark.wire
 async def test_garbage_in_place_of_a_response_is_a_handshake_error_and_an_alert_in_clear(
     name: str, configs: Configs, autojump_clock: MockClock
 ) -> None:
@@ -129,6 +130,7 @@ async def test_a_client_that_ends_in_its_hello_is_a_truncated_handshake(kept: in
     await failure_of(ss.wrap_server(far, server), ss.HandshakeTruncated)
 
 
+@pytest.mark.wire
 async def test_a_client_that_vanishes_before_the_verdict_shows_on_the_first_receive(
     configs: Configs, autojump_clock: MockClock
 ) -> None:
@@ -168,6 +170,7 @@ CHALLENGES: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("name", CHALLENGES)
+@pytest.mark.wire
 async def test_garbage_in_place_of_a_challenge_is_a_handshake_error_and_the_client_only_closes(
     name: str, configs: Configs, autojump_clock: MockClock
 ) -> None:
@@ -200,6 +203,7 @@ VERDICTS: dict[str, tuple[Callable[[Puppet[trio.abc.HalfCloseableStream]], bytes
 
 
 @pytest.mark.parametrize("name", VERDICTS)
+@pytest.mark.wire
 async def test_garbage_in_place_of_a_verdict_is_a_handshake_error_and_the_client_only_closes(
     name: str, configs: Configs, autojump_clock: MockClock
 ) -> None:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from trio.testing import MockClock
 
-    from ..protocol.support import AnySuite
+    from securestream.protocol.suites import AnySuite
 
 COUNTING = bytes(range(256)) * 2**14  # 4 MiB
 

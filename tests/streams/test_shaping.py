@@ -50,6 +50,7 @@ async def test_an_empty_record_goes_out_at_each_tick_and_reaches_no_reader(
         assert await far.receive_some() == b"data"
 
 
+@pytest.mark.wire
 async def test_each_record_sent_starts_the_interval_anew(configs: Configs, autojump_clock: MockClock) -> None:
     near, far, wire = await tapped_pair(configs)
     await near.send_all(b"first")
@@ -72,6 +73,7 @@ POLICIES = [
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=repr)
+@pytest.mark.wire
 async def test_under_a_policy_with_a_smallest_size_cover_can_not_be_told_from_small_data(
     policy: ss.PaddingPolicy, configs: Configs, autojump_clock: MockClock
 ) -> None:

@@ -32,7 +32,7 @@ from .transports import Tap, memory_pair, socket_pair, tcp_pair
 if TYPE_CHECKING:
     from trio.testing import MockClock
 
-    from ..protocol.support import AnySuite
+    from securestream.protocol.suites import AnySuite
 
 AROUND_ONE_RECORD = range(16_346, 16_364)
 SIZES = [0, 1, *AROUND_ONE_RECORD, 2 * 16_362, 262_144, 1_000_000]
@@ -54,6 +54,7 @@ async def test_every_size_arrives_as_it_was_sent(configs: Configs, autojump_cloc
         assert received == data[:size]
 
 
+@pytest.mark.wire
 async def test_no_record_is_longer_than_16_384_bytes_and_the_overhead_is_the_protocol_s(
     suite: AnySuite, autojump_clock: MockClock
 ) -> None:
@@ -66,6 +67,7 @@ async def test_no_record_is_longer_than_16_384_bytes_and_the_overhead_is_the_pro
         assert record_lengths(wire_of(tap, start, suite)) == expected
 
 
+@pytest.mark.wire
 async def test_each_send_all_has_records_of_its_own(configs: Configs, autojump_clock: MockClock) -> None:
     near, _, tap = await tapped_pair(configs)
     suite = suite_of(configs[0])
@@ -82,6 +84,7 @@ async def test_sending_nothing_sends_nothing(configs: Configs, autojump_clock: M
     assert tap.sent == sent
 
 
+@pytest.mark.wire
 async def test_the_end_and_a_key_update_are_records_without_content(
     configs: Configs, autojump_clock: MockClock
 ) -> None:
@@ -98,6 +101,7 @@ async def test_record_capacity_is_what_fills_a_record(configs: Configs, autojump
     assert near.record_capacity == CAPACITY[suite_of(configs[0])]
 
 
+@pytest.mark.wire
 async def test_with_full_records_every_record_is_16_384_bytes(suite: AnySuite, autojump_clock: MockClock) -> None:
     near, far, tap = await tapped_pair(matching_configs(suite))
     near.padding = ss.FullRecords()
@@ -123,6 +127,7 @@ async def test_the_padding_of_a_configuration_is_that_of_its_stream(
     assert far.padding is far_policy
 
 
+@pytest.mark.wire
 async def test_each_direction_has_a_policy_of_its_own_that_may_change_at_any_time(
     configs: Configs, autojump_clock: MockClock
 ) -> None:
@@ -147,6 +152,7 @@ async def test_each_direction_has_a_policy_of_its_own_that_may_change_at_any_tim
 
 
 @pytest.mark.parametrize("policy", [ss.FullRecords(), ss.BlockPadding(4_000), ss.BlockPadding(100)], ids=repr)
+@pytest.mark.wire
 async def test_the_verdict_is_padded_by_the_policy_of_who_gives_it(
     policy: ss.PaddingPolicy, configs: Configs, autojump_clock: MockClock
 ) -> None:

@@ -267,6 +267,7 @@ async def test_credentials_may_sign_the_transcript(autojump_clock: MockClock) ->
     assert transcripts[0].endswith(bytes(client.key.public_key))
 
 
+@pytest.mark.wire
 async def test_accept_and_refusal_have_the_same_size_on_the_wire(configs: Configs, autojump_clock: MockClock) -> None:
     client, server = configs
     sizes = set()

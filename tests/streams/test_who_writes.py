@@ -82,6 +82,7 @@ def _flipped(record: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("wrong", WRONGS)
+@pytest.mark.wire
 async def test_a_failed_receive_stores_the_alert_and_aclose_sends_it_in_place_of_close(
     wrong: str, configs: Configs, autojump_clock: MockClock
 ) -> None:
@@ -142,6 +143,7 @@ async def test_an_alert_that_arrives_between_two_writes_of_a_send_all_ends_it_to
                 nursery.start_soon(at_step, receiving, receive)
 
 
+@pytest.mark.wire
 async def test_an_alert_that_arrives_together_with_room_to_send_ends_the_send_all(
     configs: Configs, autojump_clock: MockClock
 ) -> None:

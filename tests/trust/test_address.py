@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,9 @@ import securestream as ss
 from securestream.trust.address import NAMES, ConnectionString, Transport, parse_connection_string
 
 from ..protocol.support import PROPERTY
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SERVER, CLIENT, ROUTER = (ss.PrivateKey(bytes([n]) * 32) for n in (1, 2, 3))
 SERVER_KEY, ROUTER_KEY = str(SERVER.public_key), str(ROUTER.public_key)
@@ -112,15 +116,24 @@ def test_a_timeout_is_written_as_exactly_as_it_was_read(seconds: str) -> None:
 
 def test_the_seeds_other_form_asks_for_tls() -> None:
     found = parse_connection_string(SEED_TLS)
-    assert (found.transport, found.server_key_hash, found.client_key_file) == (Transport.TLS, bytes(32), "client.key")
+    assert (found.transport, found.server_key_hash, found.client_key_file) == (
+        Transport.TLS,
+        ss.KeyHash(bytes(32)),
+        "client.key",
+    )
     assert parse_connection_string(found.to_text()) == found
-    assert parse_connection_string(f"{MINIMAL};Transport=TLS").transport is Transport.TLS
+    assert parse_connection_string(f"Server=host:1;Server Key Hash={HASH};Transport=TLS").transport is Transport.TLS
 
 
-@pytest.mark.parametrize("text", [f"{MINIMAL};Transport=tls", SEED_TLS])
-def test_tls_is_refused_as_long_as_there_is_none(text: str) -> None:
-    with pytest.raises(ss.AddressError, match="this version has no TLS"):
-        ss.parse_address(text)
+def test_a_connection_string_for_tls_gives_a_configuration_for_it(tmp_path: Path) -> None:
+    key = ss.TlsPrivateKey.generate()
+    ss.write_key_file(tmp_path / "client.key", key)
+    text = f"Server=host:1;Database=Orders;Server Key Hash={HASH};Client Key={tmp_path / 'client.key'};Timeout=3"
+    found = ss.parse_address(text)
+    assert isinstance(found.config, ss.TlsClientConfig)
+    assert (found.config.key, found.config.server_key) == (key, ss.KeyHash(bytes(32)))
+    assert found.config.handshake_timeout == 3
+    assert found.to_text() == text.replace("Orders", "Orders;Transport=tls")
 
 
 WRONG = {
@@ -164,12 +177,21 @@ WRONG = {
     f"{MINIMAL};Timeout=nan": "Timeout: seconds, more than none and at most 86,400",
     f"{MINIMAL};Timeout=1e9": "Timeout: seconds, more than none and at most 86,400",
     f"{MINIMAL};Transport=udp": "Transport: secure, which goes without saying, or tls",
-    f"{MINIMAL};Server Key Hash=x": "Server Key Hash: the SHA-256 of the server's key, 44 characters of base64",
+    f"{MINIMAL};Server Key Hash=x": "Server Key Hash: not the SHA-256 of a public key: it is 44 characters of base64",
     f"{MINIMAL};Server Key Hash={HASH};Transport=secure": (
         "Server Key Hash is for Transport=tls; without TLS give the Server Key"
     ),
     "Server=host:1;Transport=tls": (
-        "Server Key is missing: without it, or a Shared Secret File, anyone could stand in the middle"
+        "Server Key Hash is missing: without it, anyone could stand in the middle of Transport=tls"
+    ),
+    f"{SEED_TLS};Server Key={SERVER_KEY}": "Server Key: not with Transport=tls; give Server Key Hash",
+    f"Server=h:1;Server Key Hash={HASH};Client Secret Key={PLAIN_SECRET}": (
+        "Client Secret Key: not with Transport=tls; give Client Key, a file"
+    ),
+    f"{SEED_TLS};Middlebox Key={ROUTER_KEY}": "Middlebox Key: not with Transport=tls",
+    f"{SEED_TLS};Shared Secret File=group.secret": "Shared Secret File: not with Transport=tls",
+    f"Server=h:1;Server Key Hash=ss-ed25519:{PLAIN_SECRET}": (
+        "Server Key Hash: this is a secret where the hash of a public key belongs; don't hand it out"
     ),
     "x" * 65_537: "a connection string has at most 65,536 characters",
 }

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-from securestream.protocol.keys import PrivateKey, PublicKey
+from securestream.protocol.keys import PrivateKey
 from securestream.trust.lists import PeersFileError
 from securestream.trust.peers import AuthorizedClient, parse_clients
+
+if TYPE_CHECKING:
+    from securestream.protocol.tls_keys import PeerKey
 
 SHOWS = "fuzz-parsers"
 PARSERS = ()
@@ -27,7 +31,7 @@ def one_input(data: bytes) -> None:
         assert client.until is None or client.until.tzinfo is not None
 
 
-def read(data: bytes) -> dict[PublicKey, AuthorizedClient] | str:
+def read(data: bytes) -> dict[PeerKey, AuthorizedClient] | str:
     """The clients, or what a person is told."""
     try:
         return parse_clients(data, "file")

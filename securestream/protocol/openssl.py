@@ -1,0 +1,252 @@
+"""TLS 1.3 as a machine without I/O: OpenSSL, through pyOpenSSL. Needs the extra `tls`.
+
+Why pyOpenSSL and not the standard library's `ssl`: who may connect is for `authorize` to say, which may know a peer by
+the hash of its key, by a database, or not before it is there. `ssl` takes a client only if a trust anchor for it was
+loaded beforehand, and an anchor is made of the whole key. Here every certificate is let pass, TLS proves that the peer
+has its key (CertificateVerify, RFC 8446 section 4.4.3), and the program judges the key. Besides, with buffers of our
+own a client looks at the server's key before anything that shows who it is leaves it (`TlsConnection.handshake`), and
+there is a channel binding (RFC 8446 section 7.5), which `ssl` doesn't give for TLS 1.3.
+
+What is in a certificate beside the key is nobody's business here: no names, no dates, no issuer, no revocation, no
+chain. So nothing is looked up anywhere, and no clock is needed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from typing import TYPE_CHECKING
+
+from .codes import AlertCode
+from .errors import RemoteProtocolError
+from .tls import TlsAlert, TlsFacts
+from .tls_keys import KeyHash
+
+try:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+    from OpenSSL import SSL
+except ImportError as exc:
+    raise ImportError("TLS needs the extra `tls`: pip install 'securestream[tls]'") from exc
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cryptography import x509
+
+    from .tls_keys import TlsPrivateKey
+
+PrivateKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
+ALPN = b"securestream/1"
+# The one suite of TLS 1.3 whose key never has to be changed (RFC 8446 section 5.5). OpenSSL doesn't change keys by
+# itself, and AES-GCM's would be worn out after 400 GB of a connection.
+CIPHERS = b"TLS_CHACHA20_POLY1305_SHA256"
+_BINDING_LABEL = b"EXPERIMENTAL securestream/tls"  # RFC 5705 section 4: what is not registered begins so
+_BINDING_SIZE = 64
+_TLS_RECORD = 16_384
+_MOST_AT_ONCE = 2**17
+
+
+# --- keys -------------------------------------------------------------------------------------------
+
+
+def read_pem(data: bytes, passphrase: bytes | None) -> tuple[bytes, bytes]:
+    """A private key as PKCS #8 and its public key as SubjectPublicKeyInfo, in DER. Raises `ValueError`, which repeats
+    nothing of `data`."""
+    try:
+        key = serialization.load_pem_private_key(data, passphrase)
+    except TypeError:
+        given = "is locked with a passphrase, and none was given" if passphrase is None else "is not locked"
+        raise ValueError(f"the private key in PEM {given}") from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise ValueError("not a private key in PEM that can be used, or a wrong passphrase") from None
+    return _pkcs8(_of_a_kind(key)), _spki(key.public_key())
+
+
+def private_key_of(key: TlsPrivateKey) -> PrivateKey:
+    """As OpenSSL takes it."""
+    return _of_a_kind(serialization.load_der_private_key(bytes(key), None))
+
+
+def _of_a_kind(key: object) -> PrivateKey:
+    """Raises `ValueError` for kinds that are none of ours."""
+    match key:
+        case ed25519.Ed25519PrivateKey() | ec.EllipticCurvePrivateKey() | rsa.RSAPrivateKey():
+            return key
+    raise ValueError(_KINDS)
+
+
+def _spki(key: object) -> bytes:
+    """A public key in DER. Raises `ValueError` for those that are too weak, or cost too much to verify with."""
+    match key:
+        case ed25519.Ed25519PublicKey():
+            pass
+        case ec.EllipticCurvePublicKey() if isinstance(key.curve, ec.SECP256R1 | ec.SECP384R1):
+            pass
+        case rsa.RSAPublicKey() if 2_048 <= key.key_size <= 4_096 and key.public_numbers().e < 2**32:
+            pass
+        case _:
+            raise ValueError(_KINDS)
+    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+_KINDS = "a key for TLS is Ed25519, ECDSA P-256 or P-384, or RSA of 2,048 to 4,096 bits"
+
+
+def _pkcs8(key: PrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+# --- TLS --------------------------------------------------------------------------------------------
+
+
+class TlsEndpoint:
+    """One side with its key, and a certificate for it: makes its connections."""
+
+    def __init__(self, key: TlsPrivateKey, certificate: x509.Certificate, *, is_client: bool) -> None:
+        self._key_hash = key.public_key
+        self._is_client = is_client
+        self._context = context = SSL.Context(SSL.TLS_METHOD)
+        context.set_min_proto_version(SSL.TLS1_3_VERSION)
+        context.set_max_proto_version(SSL.TLS1_3_VERSION)
+        context.set_tls13_ciphersuites(CIPHERS)
+        # No resumption: every connection proves both keys.
+        context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
+        context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+        context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _let_pass)
+        if is_client:
+            context.set_alpn_protos([ALPN])
+        else:
+            context.set_alpn_select_callback(_select_alpn)
+        context.use_certificate(certificate)
+        context.use_privatekey(private_key_of(key))
+
+    def connection(self) -> TlsConnection:
+        """The machine for one connection."""
+        connection = SSL.Connection(self._context, None)
+        if self._is_client:
+            connection.set_connect_state()
+        else:
+            connection.set_accept_state()
+        return TlsConnection(connection, self._key_hash)
+
+
+def _let_pass(connection: SSL.Connection, certificate: object, error: int, depth: int, ok: int) -> bool:
+    """The key is judged by the program, and the rest of a certificate by nobody."""
+    return True
+
+
+def _select_alpn(connection: SSL.Connection, offered: Sequence[bytes]) -> bytes:
+    """RFC 7301: b"" ends it. Who offers nothing isn't asked, so that `openssl s_client` needs no option."""
+    return ALPN if ALPN in offered else b""
+
+
+class TlsConnection:
+    """One connection's TLS: bytes in, bytes out.
+
+    `feed()` takes what came from the peer, `encrypt()` gives what is to go to it: content, or what TLS has to say by
+    itself. `handshake()` and `decrypt()` go on as far as they can. What the peer did wrong raises
+    `RemoteProtocolError`, and nothing else does.
+    """
+
+    def __init__(self, connection: SSL.Connection, own_key: KeyHash) -> None:
+        self._tls = connection
+        self._own_key = own_key
+        self.is_done: bool = False  # the handshake
+        self._is_closed = False
+        self.has_begun: bool = False  # whether it has said anything
+        self.has_more: bool = False  # whether something may be there to decrypt
+        self.has_ended: bool = False  # the peer has said that it sends nothing more
+
+    def feed(self, data: bytes | bytearray | memoryview) -> None:
+        """What the transport gave."""
+        if data:
+            self._tls.bio_write(data)
+            self.has_more = True
+
+    def handshake(self) -> TlsFacts | None:
+        """Goes on as far as it can; None where it isn't done.
+
+        A client's is done before what shows its key was sent: it goes in front of what is encrypted next.
+        """
+        try:
+            self._tls.do_handshake()
+        except SSL.WantReadError:
+            return None
+        except SSL.Error as exc:
+            raise _remote(exc) from None
+        peer = self._read_peer_key()
+        self.is_done = True
+        return TlsFacts(self._own_key, peer, self._tls.export_keying_material(_BINDING_LABEL, _BINDING_SIZE, b""))
+
+    def _read_peer_key(self) -> KeyHash:
+        try:
+            certificate = self._tls.get_peer_certificate(as_cryptography=True)
+            if certificate is None:
+                raise RemoteProtocolError("TLS: a peer without a certificate")
+            return KeyHash.of_spki(_spki(certificate.public_key()))
+        except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
+            raise RemoteProtocolError(f"TLS: a certificate that can't be used: {_KINDS}") from exc
+
+    def encrypt(self, data: bytes | memoryview) -> bytes:
+        """`data` as it goes to the peer, behind what is due. Before the handshake is done nothing goes but what is due,
+        and after a failure the alert that says so."""
+        if data and self.is_done:
+            try:
+                self._tls.sendall(data)
+            except SSL.Error as exc:
+                if not (wire := self._take()):
+                    raise _remote(exc) from None
+                return wire
+        return self._take()
+
+    def decrypt(self, most: int) -> bytes:
+        """What has come, about `most` bytes at once; b"" where more has to be fed first, or `has_ended`."""
+        parts: list[bytes] = []
+        size = 0
+        while self.has_more and size < most:
+            try:
+                parts.append(self._tls.recv(_TLS_RECORD))
+                size += len(parts[-1])
+            except SSL.WantReadError:
+                self.has_more = False
+            except SSL.ZeroReturnError:
+                self.has_ended, self.has_more = True, False
+            except SSL.Error as exc:
+                if parts:
+                    break  # it comes again at the next call
+                raise _remote(exc) from None
+        return b"".join(parts)
+
+    def close(self) -> bytes:
+        """close_notify (RFC 8446 section 6.1), once, behind what is due."""
+        if self.is_done and not self._is_closed:
+            self._is_closed = True
+            with contextlib.suppress(SSL.Error):  # after a failure
+                self._tls.shutdown()
+        return self._take()
+
+    def _take(self) -> bytes:
+        parts = []
+        try:
+            while True:
+                parts.append(self._tls.bio_read(_MOST_AT_ONCE))
+        except SSL.WantReadError:
+            self.has_begun = self.has_begun or bool(parts)
+            return b"".join(parts)
+
+
+def _remote(exc: SSL.Error) -> RemoteProtocolError:
+    """With OpenSSL's own words, which are from a list and repeat nothing of a peer's."""
+    errors = exc.args[0] if exc.args and isinstance(exc.args[0], list) else []
+    reasons = ", ".join(dict.fromkeys(str(error[-1]) for error in errors))
+    if _ALERT.match(reasons):
+        return TlsAlert(f"TLS: {reasons}")
+    return RemoteProtocolError(f"TLS: {reasons or 'broken'}", AlertCode.BAD_RECORD)
+
+
+_ALERT = re.compile(r"(ssl/tls|sslv3|tls|tlsv1|tlsv13) alert ")
