@@ -63,11 +63,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves the tests marked `long` or `slow` out of a plain run; `-m long` and `--effort full` run them, and
-    `python -m tests.evidence` the slow ones."""
-    if config.option.markexpr or config.option.effort == Effort.FULL.value:
-        return
-    left_out = [item for item in items if item.get_closest_marker("long") or item.get_closest_marker("slow")]
+    """Leaves TLS out of the tests marked `wire`; and those marked `long` or `slow` out of a plain run: `-m long` and
+    `--effort full` run them, and `python -m tests.evidence` the slow ones."""
+    left_out = [item for item in items if item.get_closest_marker("wire") and item.get_closest_marker("tls")]
+    if not config.option.markexpr and config.option.effort != Effort.FULL.value:
+        left_out += [item for item in items if item.get_closest_marker("long") or item.get_closest_marker("slow")]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]

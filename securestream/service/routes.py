@@ -102,7 +102,8 @@ def parse_routes(data: bytes, file: str) -> dict[PublicKey, tuple[Backend, ...]]
 def _route(line: Line) -> tuple[tuple[PublicKey, str], Backend]:
     if line.options.get("proxy", "v2") != "v2":
         raise ValueError("proxy= takes v2, the version of the PROXY protocol")
-    if not isinstance(line.public_key, PublicKey):
-        raise ValueError("a router has no routes for TLS, whose clients don't name the server's key")
     backend = Backend(line.name, "proxy" in line.options, printable_text(line.options.get("note", "")))
-    return (line.public_key, backend.address), backend
+    match line.public_key:
+        case PublicKey() as key:
+            return (key, backend.address), backend
+    raise ValueError("a router has no routes for TLS, whose clients don't name the server's key")

@@ -263,6 +263,7 @@ def test_a_source_is_an_ipv4_address_or_the_network_of_an_ipv6_address(address: 
     assert source_of(address) == source
 
 
+@pytest.mark.wire
 async def test_beyond_the_connections_of_one_source_a_client_is_told_alert_10(configs: Configs) -> None:
     client, server = configs
     with trio.fail_after(PATIENCE):

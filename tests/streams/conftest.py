@@ -38,14 +38,6 @@ BOTH_PROFILES = [
 ]
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves TLS out of the tests marked `wire`."""
-    left_out = [item for item in items if item.get_closest_marker("wire") and item.get_closest_marker("tls")]
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
-
-
 @pytest.fixture(params=BOTH_PROFILES)
 def suite(request: pytest.FixtureRequest) -> AnySuite:
     """Each record cipher, and none."""
