@@ -27,8 +27,8 @@ try:
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
     from OpenSSL import SSL
-except ImportError as exc:
-    raise ImportError("TLS needs the extra `tls`: pip install 'securestream[tls]'") from exc
+except ImportError as _exc:
+    raise ImportError("TLS needs the extra `tls`: pip install 'securestream[tls]'") from _exc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
