@@ -1,9 +1,9 @@
-"""`securestream lab report`: everything, as one page and as JSON."""
+"""`securestream lab report`: sizes and the oracle, drawn, as one page and as JSON."""
 
 from __future__ import annotations
 
 from concurrent.futures.process import BrokenProcessPool
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,7 +11,22 @@ from ..lab import report as reports
 from ..lab.results import Experiment, as_text
 from ..lab.sweep import BadCluster, workers
 from .common import Failure
-from .lab_screen import CAPTURE, CORES, CORPUS, CSV, PORT, SCHEDULER, SEED, choose_corpora, progress, this_command
+from .lab_screen import (
+    CAPTURE,
+    CORES,
+    CORPUS,
+    CSV,
+    PORT,
+    SCHEDULER,
+    SEED,
+    choose_corpora,
+    progress,
+    result_file,
+    this_command,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _EXAMPLES = """\b
 Examples:
@@ -26,7 +41,7 @@ Examples:
     "html_file",
     metavar="FILE.html",
     required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=result_file,
     help="The page goes here, and the figures beside it, with .json at the end.",
 )
 @click.option("--trials", type=click.IntRange(1, 10_000), default=10, show_default=True, help="As `lab oracle` has it.")
@@ -41,7 +56,7 @@ def report(
     html_file: Path,
     trials: int,
 ) -> None:
-    """Runs all experiments and writes one HTML page that needs nothing else, and a JSON file.
+    """Runs `lab sizes` and `lab oracle` and writes one HTML page that needs nothing else, and a JSON file.
 
     The plots are of the first corpus. Without --corpus, --csv and --pcap: the pages of pydoc. It takes some minutes,
     most of them for the attacks on a compressed secret.

@@ -30,15 +30,27 @@ def policy_name(text: str) -> str:
     return text
 
 
-_FILE: click.Path = click.Path(dir_okay=False, path_type=Path)
+def result_file(text: str) -> Path:
+    """A file to write, in a folder that is there: what was measured for minutes isn't lost at the end. For click:
+    raises `click.BadParameter`."""
+    path = Path(text)
+    if path.is_dir():
+        raise click.BadParameter(f"{path} is a folder")
+    if not path.parent.is_dir():
+        raise click.BadParameter(f"there is no folder {path.parent}")
+    return path
+
+
 _EXISTING: click.Path = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 SEED: click.Option = click.Option(
     ["--seed"], type=click.IntRange(0), default=1, show_default=True, help="Of all randomness."
 )
-JSON: click.Option = click.Option(["--json", "json_file"], metavar="FILE", type=_FILE, help="All figures go here.")
+JSON: click.Option = click.Option(
+    ["--json", "json_file"], metavar="FILE", type=result_file, help="All figures go here."
+)
 MARKDOWN: click.Option = click.Option(
-    ["--markdown", "markdown_file"], metavar="FILE", type=_FILE, help="The tables go here, for a documentation."
+    ["--markdown", "markdown_file"], metavar="FILE", type=result_file, help="The tables go here, for a documentation."
 )
 POLICY: click.Option = click.Option(
     ["--policy", "policies"],

@@ -58,6 +58,7 @@ def pareto(corpus: Corpus, rows: Sequence[SizesRow]) -> ReportFigure:
                 color=COLOURS[number % len(COLOURS)],
                 label=row.policy,
                 markersize=8,
+                fillstyle="full" if number < len(MARKERS) else "none",  # from here on the shapes come again
             )
         plot.axis.set_xscale("log")
         plot.axis.set_xlabel("mean overhead of an object (0.01% stands for none)")

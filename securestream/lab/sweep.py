@@ -157,6 +157,8 @@ def _cluster(scheduler: str) -> Iterator[Executor]:
     try:
         client = Client(scheduler, timeout=PATIENCE)
     except (OSError, ValueError) as exc:
-        raise BadCluster(f"no Dask scheduler at {scheduler}: {type(exc).__name__}") from None
+        raise BadCluster(
+            f"no Dask scheduler at {scheduler} ({type(exc).__name__}); an address is as tcp://127.0.0.1:8786"
+        ) from None
     with client, client.get_executor(pure=False) as executor:
         yield executor

@@ -7,6 +7,7 @@ connections to one of this project's ports.
 
 from __future__ import annotations
 
+import codecs
 import math
 import shutil
 import subprocess
@@ -65,7 +66,7 @@ def read_csv(path: Path) -> Trace:
     if len(data) > MAX_FILE:
         raise BadTrace(f"{path}: more than {MAX_FILE // 2**20} MiB")
     try:
-        lines = data.decode("ascii").splitlines()
+        lines = data.removeprefix(codecs.BOM_UTF8).decode("ascii").splitlines()  # spreadsheets begin with that mark
     except UnicodeDecodeError:
         raise BadTrace(f"{path}: not a text of numbers") from None
     if len(lines) > MAX_LINES:

@@ -66,6 +66,6 @@ def parse_padding(text: str) -> PaddingPolicy:
 
 
 def _size(name: str, text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= len("16777216")):
+    if not (text.isascii() and text.isdigit()):
         raise ValueError(f"{name} takes bytes behind a colon, as {name}:512")
     return int(text)

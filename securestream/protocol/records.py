@@ -156,6 +156,8 @@ class RecordWriter:
 
     @padding.setter
     def padding(self, policy: PaddingPolicy) -> None:
+        if not isinstance(policy, PaddingPolicy):
+            raise TypeError(f"padding takes a PaddingPolicy, not a {type(policy).__name__}")
         self._padding = policy
         self._pads = not policy.is_none
 

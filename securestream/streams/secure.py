@@ -238,7 +238,7 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
 
     @property
     def padding(self) -> PaddingPolicy:
-        """The padding policy of what this side sends. It may be changed at any time."""
+        """The padding policy of what this side sends. It may be changed at any time; `TypeError` for what is none."""
         return self._writer.padding
 
     @padding.setter

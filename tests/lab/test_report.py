@@ -99,6 +99,12 @@ def test_an_axis_without_a_label_is_refused(label: str) -> None:
         getattr(plot.axis, label)("bytes")
 
 
+def test_no_two_policies_have_the_same_mark(figures: list[ReportFigure]) -> None:
+    legend = figures[0].svg.partition('<g id="legend_1">')[2]
+    marks = re.findall(r'<use xlink:href="#(\w+)"[^>]* style="([^"]*)"', legend)
+    assert len(set(marks)) == len(marks) == len(STANDARD)
+
+
 def test_drawings_take_the_colour_of_the_page(figures: list[ReportFigure]) -> None:
     for figure in figures:
         assert "currentColor" in figure.svg

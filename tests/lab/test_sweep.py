@@ -142,7 +142,9 @@ def test_no_cluster_there_is_one_line(
     monkeypatch.setattr(sweep, "PATIENCE", 0.2)
     options = ["--policy", "none", "--corpus", "requests", "--out", str(tmp_path)]
     assert run(["lab", "sweep", *options, "--scheduler", "tcp://127.0.0.1:1"]) == 1
-    assert capsys.readouterr().err.endswith("securestream: no Dask scheduler at tcp://127.0.0.1:1: OSError\n")
+    assert capsys.readouterr().err.endswith(
+        "securestream: no Dask scheduler at tcp://127.0.0.1:1 (OSError); an address is as tcp://127.0.0.1:8786\n"
+    )
 
 
 def test_without_dask_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

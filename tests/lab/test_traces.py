@@ -27,8 +27,8 @@ def csv(folder: Path, text: str | bytes) -> Path:
     return path
 
 
-@pytest.mark.parametrize("text", ["10\n20\n", "size\n10\n20", " 10 \r\n\r\n20\r\n"])
-def test_a_file_may_have_a_size_a_line(text: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["10\n20\n", "size\n10\n20", b"\xef\xbb\xbfsize\r\n10\r\n20", " 10 \r\n\r\n20\r\n"])
+def test_a_file_may_have_a_size_a_line(text: str | bytes, tmp_path: Path) -> None:
     trace = read_csv(csv(tmp_path, text))
     assert trace.sizes == [10, 20]
     assert trace.provenance.kind == "yours"

@@ -411,6 +411,14 @@ def test_a_policy_may_be_changed_between_two_flushes(suite: Suite) -> None:
     assert len(flush(writer, b"text")) == 16_384
 
 
+def test_what_is_no_policy_is_refused_and_the_one_before_stays(suite: Suite) -> None:
+    writer, _ = new_pair(suite)
+    writer.padding = before = FullRecords()
+    with pytest.raises(TypeError, match=r"^padding takes a PaddingPolicy, not a str$"):
+        writer.padding = "padme"  # type: ignore[assignment]  # the mistake that is refused
+    assert writer.padding is before
+
+
 @pytest.mark.parametrize("bad", [Fixed(flush=3), Fixed(record=-1), Fixed(record=20_000)], ids=["flush", "less", "more"])
 def test_a_policy_out_of_bounds_is_a_value_error_and_the_stream_stays_whole(suite: Suite, bad: PaddingPolicy) -> None:
     writer, reader = new_pair(suite)

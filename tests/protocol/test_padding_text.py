@@ -56,7 +56,7 @@ BOUNDS = "a size of padding is 1 to 16,777,216 bytes, not "
         ("block:٣", "block takes bytes behind a colon, as block:512"),
         ("block:²", "block takes bytes behind a colon, as block:512"),
         ("block:512:1", "block takes bytes behind a colon, as block:512"),
-        ("block:123456789", "block takes bytes behind a colon, as block:512"),
+        ("block:123456789", f"{BOUNDS}123456789"),
         ("block:0", f"{BOUNDS}0"),
         ("keyed:0", f"{BOUNDS}0"),
         ("random:16777217", f"{BOUNDS}16777217"),
