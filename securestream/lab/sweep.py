@@ -12,6 +12,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import signal
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from itertools import product
@@ -102,14 +103,10 @@ def run_cells(
         else:
             done(cell)
     futures = {executor.submit(run_cell, cell, sizes.get(cell.digest, ())): cell for cell in missing}
-    try:
-        for future in as_completed(futures):
-            cell = futures[future]
-            _write(folder / cell.file_name, future.result())
-            done(cell)
-    finally:
-        for future in futures:
-            future.cancel()
+    for future in as_completed(futures):
+        cell = futures[future]
+        _write(folder / cell.file_name, future.result())
+        done(cell)
     return [_read(folder / cell.file_name, cell) for cell in cells]
 
 
@@ -138,11 +135,17 @@ def _read(path: Path, cell: Cell) -> Json:
 @contextlib.contextmanager
 def workers(scheduler: str | None, cores: int | None = None) -> Iterator[Executor]:
     """The executor: processes on this machine, as many as cores, or the Dask cluster whose scheduler is at that
-    address. Raises `BadCluster`."""
+    address. What is not done when the block is left by an exception is cancelled. Raises `BadCluster`."""
     if scheduler is None:
         context = multiprocessing.get_context("forkserver")
-        with ProcessPoolExecutor(cores, mp_context=context) as pool:
-            yield pool
+        # Ctrl-C ends a worker at once: as an exception it would end one cell, and the worker go on with the next.
+        at_once = (signal.SIGINT, signal.SIG_DFL)
+        with ProcessPoolExecutor(cores, mp_context=context, initializer=signal.signal, initargs=at_once) as pool:
+            try:
+                yield pool
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
         return
     with _cluster(scheduler) as executor:
         yield executor
@@ -160,5 +163,9 @@ def _cluster(scheduler: str) -> Iterator[Executor]:
         raise BadCluster(
             f"no Dask scheduler at {scheduler} ({type(exc).__name__}); an address is as tcp://127.0.0.1:8786"
         ) from None
-    with client, client.get_executor(pure=False) as executor:
-        yield executor
+    with client:
+        executor = client.get_executor(pure=False)
+        try:
+            yield executor
+        finally:
+            executor.shutdown(wait=False)  # what isn't done by now is cancelled

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
@@ -69,6 +70,11 @@ def test_cells_are_policies_by_corpora_by_seeds_and_policies_by_attackers_by_see
 def test_processes_on_this_machine_give_the_same_bits(expected: str, tmp_path: Path) -> None:
     with workers(None, 2) as executor:
         assert json.dumps(results(tmp_path, executor)) == expected
+
+
+def test_a_keyboard_s_interrupt_ends_a_process_at_once_and_not_its_cell_only() -> None:
+    with workers(None, 1) as executor:
+        assert executor.submit(signal.getsignal, signal.SIGINT).result() is signal.SIG_DFL
 
 
 @pytest.fixture
