@@ -66,12 +66,12 @@ class MessageChannel(trio.abc.Channel[bytes]):
         closing it tells the peer: alert 11 "protocol error".
         """
         if self._size is None:
-            self._size = self._judge_untrusted(await self._receive_exactly(_LENGTH.size))
+            self._size = self._judge_length(await self._receive_exactly(_LENGTH.size))
         content = await self._receive_exactly(self._size)
         self._size = None
         return content
 
-    def _judge_untrusted(self, length: bytes) -> int:
+    def _judge_length(self, length: bytes) -> int:
         (size,) = _LENGTH.unpack(length)
         if size > self.max_size:
             self.stream._refuse(lambda: BadMessage(f"a message of {size:,} bytes, where {self.max_size:,} are allowed"))

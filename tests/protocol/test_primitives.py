@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NotRequired, TypedDict
 import pytest
 from nacl import bindings
 
-from securestream.protocol import sodium_raw
 from securestream.protocol.errors import RemoteProtocolError
 from securestream.protocol.keys import PrivateKey, PublicKey
 from securestream.protocol.noise import CipherState
@@ -105,11 +104,7 @@ def seal_aegis(backend: ModuleType, key: bytes, nonce: bytes, message: bytes) ->
     """Under any nonce: the package's own are a number and then zeros, published ones are not."""
     cipher, buffer = backend.Aegis256(key), backend.Buffer(len(message) + 32)
     buffer.view[: len(message)] = message
-    number = int.from_bytes(nonce, "little")
-    if backend is sodium_raw:
-        cipher._nonce[8:] = nonce[8:]
-        number %= 2**64
-    cipher.encrypt(buffer, 0, buffer, 0, len(message), number)
+    cipher.encrypt(buffer, 0, buffer, 0, len(message), int.from_bytes(nonce, "little"))
     return bytes(buffer.view)
 
 
