@@ -6,6 +6,7 @@ session tries others. A test with the mark `shows` is evidence for a property: `
 from __future__ import annotations
 
 import enum
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -60,6 +61,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("securestream")
     group.addoption("--effort", choices=[effort.value for effort in Effort], default="small", help="how hard to try")
     group.addoption("--first-seed", type=int, default=0, metavar="N", help="where seeded tests start to count")
+
+
+def pytest_configure() -> None:
+    """A suite that was started in the background ignores Ctrl-C, and so would every process that its tests start."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import os
 import pty
-import signal
 import termios
 from typing import TYPE_CHECKING
 
@@ -71,19 +70,13 @@ class Terminal:
         return self.shown.decode()
 
 
-def _as_a_login_does() -> None:
-    """The terminal is the process's own, and Ctrl-C means something, also where these tests run in the background."""
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 @contextlib.asynccontextmanager
 async def at_a_terminal(*arguments: str | Path) -> AsyncIterator[Terminal]:
     """A command with a controlling terminal of its own."""
     outside, inside = pty.openpty()
     process = await trio.lowlevel.open_process(
         command(*arguments), stdin=inside, stdout=inside, stderr=inside, env=ENVIRONMENT, start_new_session=True,
-        preexec_fn=_as_a_login_does,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
     )  # fmt: skip
     os.close(inside)
     try:
