@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from .mutants import ROOT, try_mutants
+from .mutants import modules, try_mutants
 
 LEAST = 90.0
 
@@ -20,8 +20,7 @@ def main() -> None:
     parser.add_argument("--sample", type=int, default=0, metavar="N", help="that many mutants, chosen by --seed")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2)
-    modules = sorted(path.stem for path in (ROOT / "securestream/protocol").glob("*.py"))
-    parser.add_argument("--module", choices=modules, default="*", metavar="NAME", help=", ".join(modules))
+    parser.add_argument("--module", choices=modules(), default="*", metavar="NAME", help=", ".join(modules()))
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where the copy is made and stays")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
