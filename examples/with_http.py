@@ -73,7 +73,7 @@ async def serve_app(stream: Stream, app: ASGIFramework, config: hypercorn.Config
 async def hello(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
     """The application: says whom it has to do with, and sends back what it is sent."""
     if scope["type"] != "http":
-        raise NotImplementedError
+        raise NotImplementedError  # as ASGI has it for scopes that an application does not take
     body, more = b"", True
     while more:
         event = await receive()

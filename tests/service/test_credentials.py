@@ -34,14 +34,14 @@ TAKES_ALICE = ss.Ed25519Verifier([ALICE])
 def configs(**client: object) -> Configs:
     """A client that shows `MINE`, and a server that takes it and nothing else."""
     near, far = matching_configs()
-    near = replace(near, **{"credentials": MINE, **client})  # type: ignore[arg-type]
+    near = replace(near, **{"credentials": MINE, **client})  # type: ignore[arg-type]  # the test's own, by name
     return near, replace(far, authorize=TAKES_ALICE)
 
 
 def showing(**server: object) -> Configs:
     """A server that shows `MINE`, and a client that takes it and nothing else."""
     near, far = matching_configs()
-    far = replace(far, **{"credentials": MINE, **server})  # type: ignore[arg-type]
+    far = replace(far, **{"credentials": MINE, **server})  # type: ignore[arg-type]  # the same
     return replace(near, verify_server=TAKES_ALICE), far
 
 
@@ -211,7 +211,7 @@ def test_to_verify_nothing_is_no_verification() -> None:
     with pytest.raises(ValueError, match="would take every server"):
         ss.ClientConfig(verify_server=ss.ANYONE)
     with pytest.raises(TypeError, match="verify_server is an async callable"):
-        ss.ClientConfig(verify_server=MINE.public_key)  # type: ignore[arg-type]
+        ss.ClientConfig(verify_server=MINE.public_key)  # type: ignore[arg-type]  # the mistake
     with pytest.raises(ValueError, match="anyone could stand in the middle"):
         ss.ClientConfig(credentials=MINE)
 

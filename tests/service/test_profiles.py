@@ -97,9 +97,9 @@ def test_nothing_but_its_own_configurations_leads_to_dev() -> None:
     key = ss.PrivateKey.generate()
     for suites in ([ss.DevSuite.PLAINTEXT], [*ss.Suite, ss.DevSuite.PLAINTEXT], [0]):
         with pytest.raises(ValueError, match="at least one Suite"):
-            ss.ClientConfig(server_key=key.public_key, suites=suites)  # type: ignore[arg-type]
+            ss.ClientConfig(server_key=key.public_key, suites=suites)  # type: ignore[arg-type]  # the mistake
         with pytest.raises(ValueError, match="at least one Suite"):
-            ss.ServerConfig(key=key, authorize=ss.ANYONE, suites=suites)  # type: ignore[arg-type]
+            ss.ServerConfig(key=key, authorize=ss.ANYONE, suites=suites)  # type: ignore[arg-type]  # the mistake
     address = ss.parse_address(f"Server=localhost:1;Server Key={key.public_key};Profile=dev")
     assert not isinstance(address.config, ss.DevClientConfig)
     assert 0 not in list(ss.Suite)
@@ -111,7 +111,7 @@ def test_nothing_but_its_own_configurations_leads_to_dev() -> None:
 def test_dev_takes_nothing_that_would_look_like_protection(name: str) -> None:
     for config in (ss.DevClientConfig, ss.DevServerConfig):
         with pytest.raises(TypeError, match="unexpected keyword argument"):
-            config(**{name: None})  # type: ignore[arg-type]
+            config(**{name: None})  # type: ignore[arg-type]  # the mistake
 
 
 # --- it stays here -----------------------------------------------------------------------------------------
