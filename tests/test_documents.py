@@ -18,6 +18,7 @@ WITH_PUBLIC_NAMES = (
     "docs/secrets.md",
     "docs/profiles.md",
     "docs/router.md",
+    "docs/post-quantum.md",
     "docs/scaling.md",
     "docs/using-with.md",
     "examples/rpc/README.md",

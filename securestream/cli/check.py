@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..trust.address import Transport
 from ..trust.lists import is_over, utc_now
 from ..trust.peers import AuthorizedPeersFile
 from ..trust.servers import parse_servers
@@ -18,9 +19,19 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Iterator
 
+    from ..protocol.hybrid import ClientPostQuantum
     from ..service.address import Address
+    from ..streams.config import ClientConfig
+    from ..trust.address import ConnectionString
 
     Look = Callable[[], Iterator[str]]
+
+_HANDSHAKES: dict[ClientPostQuantum, str] = {
+    "prefer": "post-quantum where the server has it",
+    "require": "post-quantum, or there is no connection",
+    "off": "classical",
+    "fallback": "classical",
+}
 
 _EXAMPLES = """\b
 Examples:
@@ -130,6 +141,15 @@ def _string(
     yield f"{what}: {address.string}"
     if address.config.key is not None:
         yield f"  its client's public key is {address.config.key.public_key}"
+    if address.string is not None and address.string.transport is Transport.SECURE:
+        yield f"  its handshake is {_handshake(address.string, address.config)}"
+
+
+def _handshake(wanted: ConnectionString, config: ClientConfig) -> str:
+    """What it will be on this machine."""
+    if config.post_quantum == "off" and wanted.post_quantum != "off":
+        return "classical: post-quantum needs the extra `pq`, which isn't installed"
+    return _HANDSHAKES[config.post_quantum]
 
 
 def _count(number: int, what: str) -> str:

@@ -7,12 +7,13 @@ import os
 import re
 import signal
 import socket
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar, get_args
 
 import click
 import trio
 
 from ..protocol.alerts import AlertCode, printable
+from ..protocol.hybrid import PostQuantum, what_can_be
 from ..protocol.padding_text import PADDING_FORMS, parse_padding
 from ..protocol.tls_keys import parse_peer_key
 from ..streams.errors import HandshakeRefused, HandshakeTimeout, HandshakeTruncated, StreamError, TruncatedStream
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from ..protocol.padding import PaddingPolicy
     from ..protocol.tls_keys import PeerKey
 
+P = ParamSpec("P")
+R = TypeVar("R")
 T = TypeVar("T")
 
 # --- arguments --------------------------------------------------------------------------------------
@@ -65,9 +68,6 @@ def public_key(text: str) -> PeerKey:
         raise click.BadParameter(str(exc)) from None
 
 
-PADDING_HELP = "Pads what is sent: padme, block:512, ..."
-
-
 def padding(text: str) -> PaddingPolicy:
     """The name of a padding policy. For click: raises `click.BadParameter`."""
     try:
@@ -76,10 +76,39 @@ def padding(text: str) -> PaddingPolicy:
         raise click.BadParameter(str(exc)) from None
 
 
-def complete_padding(context: object, option: object, incomplete: str) -> list[str]:
+def padding_option(function: Callable[P, R]) -> Callable[P, R]:
+    """`--padding NAME`."""
+    return click.option(
+        "--padding",
+        metavar="NAME",
+        type=padding,
+        shell_complete=_complete_padding,
+        default="none",
+        help="Pads what is sent: padme, block:512, ...",
+    )(function)
+
+
+def _complete_padding(context: object, option: object, incomplete: str) -> list[str]:
     """For click: the names that begin like this; what goes behind a colon is left to the user."""
     names = (form[: form.find(":") + 1] or form for form in PADDING_FORMS)
     return [name for name in names if name.startswith(incomplete)]
+
+
+def post_quantum_option(function: Callable[P, R]) -> Callable[P, R]:
+    """`--post-quantum prefer|require|off`; None where it isn't given."""
+    return click.option(
+        "--post-quantum",
+        type=click.Choice(get_args(PostQuantum)),
+        callback=_possible_here,
+        help="Whether the handshake is hybrid, against who records now and computes later.  [default: prefer]",
+    )(function)
+
+
+def _possible_here(context: object, option: object, chosen: PostQuantum | None) -> PostQuantum | None:
+    try:
+        return None if chosen is None else what_can_be(chosen, get_args(PostQuantum))
+    except ValueError as exc:
+        raise click.BadParameter(str(exc)) from None
 
 
 # Not looked at before it is used; the shell completes it.

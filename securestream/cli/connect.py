@@ -3,42 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import click
 import trio
-from click.core import ParameterSource
 
-from ..protocol.tls_keys import KeyHash
-from ..service.address import Address as ServerAddress
-from ..streams.config import ClientConfig
 from ..streams.errors import HandshakeError, PeerAlert, StreamError
 from ..trust.keyfile import STANDARD_INPUT
-from .common import (
-    FILE_NAME,
-    PADDING_HELP,
-    Address,
-    AlertReceived,
-    Failure,
-    address,
-    complete_padding,
-    explain,
-    main_cause,
-    padding,
-    public_key,
-    run,
-)
-from .dialing import connect_file_option, open_stream, server_given
-from .known import known_servers_options, trusted_server
-from .secrets import key_option, load_key, load_secret, passphrase_option
+from .common import Address, AlertReceived, Failure, explain, main_cause, run
+from .dialing import Dialing, dialing_options, open_stream, server_given, where_to, wrong_usage
 from .stdio import STDIN, STDOUT, read_some, write_all
 
 if TYPE_CHECKING:
-    from ..protocol.padding import PaddingPolicy
-    from ..protocol.tls_keys import PeerKey
-    from ..streams.secure import SecureStream
-
-    Stream = SecureStream[trio.SocketStream]
+    from ..service.address import Address as ServerAddress
+    from ..streams.config import ClientConfig
+    from .dialing import Stream
 
 _RECORDS_AT_ONCE = 8
 # Once the server is gone: what has not come from standard input by then is not waited for.
@@ -64,38 +43,10 @@ Exit status:
 """
 
 
-def _where(text: str) -> Address | str:
-    """HOST:PORT, or a connection string. For click: raises `click.BadParameter`."""
-    return text if "=" in text else address(text)
-
-
 @click.command(epilog=_EXAMPLES)
-@click.argument("where", metavar="[HOST:PORT|STRING]", type=_where, required=False)
-@click.option("--server-key", metavar="PUBKEY", type=public_key, help="The server's public key.")
-@known_servers_options
-@key_option("This client's private key. Without: a fresh one, for once.")
-@click.option(
-    "--secret-file",
-    metavar="FILE",
-    type=FILE_NAME,
-    help="The shared secret, for servers that demand one.",
-)
-@connect_file_option
-@passphrase_option
-@click.option(
-    "--padding", metavar="NAME", type=padding, shell_complete=complete_padding, default="none", help=PADDING_HELP
-)
-def connect(
-    where: Address | str | None,
-    server_key: PeerKey | None,
-    known_servers: str | None,
-    trust_first_use: bool,
-    key: str | None,
-    secret_file: str | None,
-    connect_file: str | None,
-    passphrase_file: str | None,
-    padding: PaddingPolicy,
-) -> int:
+@click.argument("where", metavar="[HOST:PORT|STRING]", type=where_to, required=False)
+@dialing_options
+def connect(where: Address | str | None, **given: Unpack[Dialing]) -> int:
     """Connects a terminal or a pipe to a server.
 
     Where to is HOST:PORT, with --server-key or --known-servers, or a connection string, or a file that holds one.
@@ -103,38 +54,10 @@ def connect(
     only; the answer may still go on. Secrets are read from files: a command line can be seen by every user of the
     machine.
     """
-    if STANDARD_INPUT in (key, secret_file, passphrase_file, connect_file):
-        raise _wrong_usage("standard input is what is sent: put the secret into a file")
-    if not isinstance(where, Address):
-        _check_nothing_twice()
-        return _run(server_given(where, connect_file, passphrase_file, padding))
-    server = trusted_server(where, server_key, known_servers, trust_first_use)
-    own = load_key(key, passphrase_file) if key is not None else None
-    if isinstance(server, KeyHash):
-        raise _wrong_usage("for TLS give a connection string: Server=HOST:PORT;Server Key Hash=...;Client Key=FILE")
-    config = ClientConfig(
-        server_key=server,
-        key=own,
-        secret=load_secret(secret_file, passphrase_file) if secret_file is not None else None,
-        padding=padding,
-    )
-    return _run(ServerAddress(where.host, where.port, config))
-
-
-def _run(server: ServerAddress) -> int:
+    if STANDARD_INPUT in (given["key"], given["secret_file"], given["passphrase_file"], given["connect_file"]):
+        raise wrong_usage("standard input is what is sent: put the secret into a file")
+    server = server_given(where, given)
     return run(lambda: _converse(server))
-
-
-def _check_nothing_twice() -> None:
-    """Raises `click.UsageError` for options that say what a connection string does."""
-    context = click.get_current_context()
-    for name in ("server_key", "known_servers", "trust_first_use", "key", "secret_file"):
-        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            raise _wrong_usage(f"--{name.replace('_', '-')} goes with HOST:PORT; a connection string says it itself")
-
-
-def _wrong_usage(message: str) -> click.UsageError:
-    return click.UsageError(message, click.get_current_context())
 
 
 async def _converse(server: ServerAddress) -> None:

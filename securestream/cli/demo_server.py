@@ -15,7 +15,8 @@ from ..streams.errors import StreamFailure
 from ..trust.keyfile import read_key_file
 from ..trust.peers import AuthorizedPeers
 from .common import Address, load, public_key, run
-from .serving import log_to_stderr, serve_until_drained
+from .logs import log_to_stderr
+from .serving import serve_until_drained
 from .stdio import STDIN, read_some
 
 if TYPE_CHECKING:

@@ -1,24 +1,41 @@
-"""What the commands that connect have in common: where to, how, and what a person is told where it fails."""
+"""What the commands that connect have in common: where to and how, and what a person is told where it fails."""
 
 from __future__ import annotations
 
+import logging
 import socket
 from dataclasses import replace
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypedDict, TypeVar
 
 import click
 import trio
 from click.core import ParameterSource
 
+from ..protocol.tls_keys import KeyHash
+from ..service.address import Address as ServerAddress
 from ..service.client import open_secure_tcp_stream
-from .common import FILE_NAME, Address, Failure, reason, why_unconnected
-from .secrets import server_in, server_in_file
+from ..streams.config import ClientConfig
+from .common import (
+    FILE_NAME,
+    Address,
+    Failure,
+    address,
+    padding_option,
+    post_quantum_option,
+    public_key,
+    reason,
+    why_unconnected,
+)
+from .known import known_servers_options, trusted_server
+from .logs import event_instruments, events_option, log_to_stderr
+from .secrets import key_option, load_key, load_secret, passphrase_option, server_in, server_in_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..protocol.hybrid import PostQuantum
     from ..protocol.padding import PaddingPolicy
-    from ..service.address import Address as ServerAddress
+    from ..protocol.tls_keys import PeerKey
     from ..streams.secure import SecureStream
 
     Stream = SecureStream[trio.SocketStream]
@@ -29,33 +46,108 @@ R = TypeVar("R")
 CONNECT_FILE_VARIABLE = "SECURESTREAM_CONNECT_FILE"
 
 
-def connect_file_option(function: Callable[P, R]) -> Callable[P, R]:
-    """`--connect-file FILE`, or the file that the environment names."""
-    return click.option(
-        "--connect-file",
-        metavar="FILE",
-        type=FILE_NAME,
-        envvar=CONNECT_FILE_VARIABLE,
-        show_envvar=True,
-        help="A file with the connection string.",
-    )(function)
+class Dialing(TypedDict):
+    """The values of `dialing_options`."""
+
+    server_key: PeerKey | None
+    known_servers: str | None
+    trust_first_use: bool
+    key: str | None
+    secret_file: str | None
+    post_quantum: PostQuantum | None
+    connect_file: str | None
+    passphrase_file: str | None
+    padding: PaddingPolicy
+    events: bool
 
 
-def server_given(
-    string: str | None, file: str | None, passphrase_file: str | None, padding: PaddingPolicy
-) -> ServerAddress:
-    """The server of a connection string, given as it is or in a file. Raises `BadFile`, and `click.UsageError` for
-    neither and for both; a file that the environment names gives way to the command line."""
-    context = click.get_current_context()
+# Those that say what a connection string says itself.
+_OF_AN_ADDRESS = ("server_key", "known_servers", "trust_first_use", "key", "secret_file", "post_quantum")
+
+
+def where_to(text: str) -> Address | str:
+    """HOST:PORT, or a connection string. For click: raises `click.BadParameter`."""
+    return text if "=" in text else address(text)
+
+
+def dialing_options(function: Callable[P, R]) -> Callable[P, R]:
+    """Gives a command the options of `Dialing`."""
+    options = (
+        click.option("--server-key", metavar="PUBKEY", type=public_key, help="The server's public key."),
+        known_servers_options,
+        key_option("This client's private key. Without: a fresh one, for once."),
+        click.option(
+            "--secret-file",
+            metavar="FILE",
+            type=FILE_NAME,
+            help="The shared secret, for servers that demand one.",
+        ),
+        post_quantum_option,
+        click.option(
+            "--connect-file",
+            metavar="FILE",
+            type=FILE_NAME,
+            envvar=CONNECT_FILE_VARIABLE,
+            show_envvar=True,
+            help="A file with the connection string.",
+        ),
+        passphrase_option,
+        padding_option,
+        events_option,
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def server_given(where: Address | str | None, given: Dialing) -> ServerAddress:
+    """The server that a command line names, and how to connect to it; what the library logs goes to standard error.
+
+    It is HOST:PORT and the options that go with it, or a connection string, as it is or in a file. Raises `BadFile`,
+    and `click.UsageError` for neither and for both; a file that the environment names gives way to the command line.
+    """
+    log_to_stderr(logging.WARNING)
+    found = _by_options(where, given) if isinstance(where, Address) else _by_string(where, given)
+    config = replace(found.config, padding=given["padding"], instruments=event_instruments(given["events"]))
+    return replace(found, config=config)
+
+
+def _by_options(where: Address, given: Dialing) -> ServerAddress:
+    server = trusted_server(where, given["server_key"], given["known_servers"], given["trust_first_use"])
+    key, secret_file, passphrase_file = given["key"], given["secret_file"], given["passphrase_file"]
+    own = load_key(key, passphrase_file) if key is not None else None
+    if isinstance(server, KeyHash):
+        raise wrong_usage("for TLS give a connection string: Server=HOST:PORT;Server Key Hash=...;Client Key=FILE")
+    config = ClientConfig(
+        server_key=server,
+        key=own,
+        secret=load_secret(secret_file, passphrase_file) if secret_file is not None else None,
+        post_quantum=given["post_quantum"] or "prefer",
+    )
+    return ServerAddress(where.host, where.port, config)
+
+
+def _by_string(string: str | None, given: Dialing) -> ServerAddress:
+    for name in _OF_AN_ADDRESS:
+        if _is_given(name):
+            raise wrong_usage(f"--{name.replace('_', '-')} goes with HOST:PORT; a connection string says it itself")
+    file, passphrase_file = given["connect_file"], given["passphrase_file"]
     if string is not None:
-        if context.get_parameter_source("connect_file") is ParameterSource.COMMANDLINE:
-            raise click.UsageError("a connection string and --connect-file exclude each other", context)
-        found = server_in(string, passphrase_file)
-    elif file is not None:
-        found = server_in_file(file, passphrase_file)
-    else:
-        raise click.UsageError("say where to: a connection string, or --connect-file FILE", context)
-    return replace(found, config=replace(found.config, padding=padding))
+        if _is_given("connect_file"):
+            raise wrong_usage("a connection string and --connect-file exclude each other")
+        return server_in(string, passphrase_file)
+    if file is None:
+        raise wrong_usage("say where to: a connection string, or --connect-file FILE")
+    return server_in_file(file, passphrase_file)
+
+
+def _is_given(option: str) -> bool:
+    return click.get_current_context().get_parameter_source(option) is ParameterSource.COMMANDLINE
+
+
+def wrong_usage(message: str) -> click.UsageError:
+    """For the command that runs."""
+    return click.UsageError(message, click.get_current_context())
 
 
 async def open_stream(server: ServerAddress) -> Stream:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
@@ -11,7 +10,6 @@ import click
 
 from ..trust.servers import FirstUse, KnownServersFile
 from .common import FILE_NAME, BadFile, load
-from .serving import log_to_stderr
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,7 +60,6 @@ def trusted_server(
             context,
         )
     first_use: FirstUse = "trust" if trust_first_use else "refuse"
-    log_to_stderr(logging.WARNING)
     if not (trust_first_use or os.path.exists(known_servers)):
         missing = f"{known_servers}: {os.strerror(errno.ENOENT)}"
         raise BadFile(f"{missing}; --trust-first-use makes it, with the key that {where} shows")

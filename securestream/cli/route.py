@@ -14,10 +14,11 @@ from ..service.router import RouterConfig, serve_router_listeners
 from ..service.routes import Backend, RoutesFile
 from ..streams.config import Limits
 from .common import FILE_NAME, ending_signals, load, proxy
+from .logs import log_to_stderr
 from .places import PLACE_HELP, place, place_of
 from .places import listen as open_listeners
 from .secrets import key_option, load_key, passphrase_option
-from .serving import count_options, grace_option, log_to_stderr, say_where, status_after
+from .serving import count_options, grace_option, say_where, status_after
 
 if TYPE_CHECKING:
     from .places import Place

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import signal
-import sys
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, TypedDict
@@ -15,7 +14,6 @@ import trio
 
 from ..protocol.tls_keys import TlsPrivateKey
 from ..service.drain import drain_on
-from ..service.event_log import LogInstrument
 from ..service.server import serve_secure_listeners
 from ..service.workers import MAX_WORKERS
 from ..streams.config import ANYONE, Limits, ServerConfig
@@ -23,19 +21,19 @@ from ..streams.tls import TlsServerConfig
 from ..trust.peers import AuthorizedPeers, AuthorizedPeersFile
 from .common import (
     FILE_NAME,
-    PADDING_HELP,
     Address,
     Failure,
     address,
-    complete_padding,
     ending_signals,
     load,
-    padding,
+    padding_option,
+    post_quantum_option,
     proxy,
     public_key,
     reason,
     seconds,
 )
+from .logs import event_instruments, events_option, log_to_stderr
 from .places import PLACE_HELP, listen, place, place_of
 from .secrets import KEY_VARIABLE, load_own_key, load_secret, passphrase_option
 from .workers import serve_in_workers
@@ -43,6 +41,7 @@ from .workers import serve_in_workers
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from ..protocol.hybrid import PostQuantum
     from ..protocol.padding import PaddingPolicy
     from ..protocol.tls_keys import PeerKey
     from ..service.drain import Drain
@@ -78,6 +77,7 @@ class Serving(TypedDict):
     secret_optional: bool
     passphrase_file: str | None
     padding: PaddingPolicy
+    post_quantum: PostQuantum | None
     max_connections: int
     max_per_source: int
     idle_timeout: float
@@ -146,22 +146,14 @@ def serving_options(command: click.Command) -> click.Command:
         click.Option(
             ["--secret-optional"], is_flag=True, help="Take clients without it, too, until all of them have it."
         ),
-        click.Option(
-            ["--padding"],
-            metavar="NAME",
-            type=padding,
-            shell_complete=complete_padding,
-            default="none",
-            help=PADDING_HELP,
-        ),
         *count_options(),
         *_time_options(),
         click.Option(
             ["--metrics"], metavar="HOST:PORT", type=address, help="Show figures for Prometheus, on loopback."
         ),
-        click.Option(["--events"], is_flag=True, help="A line on standard error for each handshake, alert and end."),
     ]
-    passphrase_option(command)
+    for option in (padding_option, post_quantum_option, events_option, passphrase_option):
+        option(command)
     return grace_option(command)
 
 
@@ -222,13 +214,15 @@ def server_config(given: Serving) -> ServerConfig:
         authorize=authorize,
         secrets=secrets,
         require_secret=bool(secrets) and not given["secret_optional"],
+        post_quantum=given["post_quantum"] or "prefer",
         **_common(given),
     )
 
 
 def _over_tls(key: TlsPrivateKey, authorize: Authorize, given: Serving) -> TlsServerConfig:
-    if given["secret_files"]:
-        raise click.UsageError("--secret-file is not for TLS, which the key is for", click.get_current_context())
+    for option, value in (("--secret-file", given["secret_files"]), ("--post-quantum", given["post_quantum"])):
+        if value:
+            raise click.UsageError(f"{option} is not for TLS, which the key is for", click.get_current_context())
     return load(lambda _: TlsServerConfig(key=key, authorize=authorize, **_common(given)), given["key"])
 
 
@@ -253,14 +247,8 @@ def _common(given: Serving) -> _Common:
         ),
         keep_alive=given["keep_alive"],
         recheck=math.inf if given["clients"] is None else _RECHECK_SECONDS,
-        instruments=[_event_log()] if given["events"] else [],
+        instruments=[*event_instruments(given["events"])],
     )
-
-
-def _event_log() -> LogInstrument:
-    log = logging.getLogger("securestream.events")
-    log.setLevel(logging.INFO)
-    return LogInstrument(log)
 
 
 def _authorize(given: Serving) -> Authorize:
@@ -279,11 +267,6 @@ def _authorize(given: Serving) -> Authorize:
 
 
 # --- serving ----------------------------------------------------------------------------------------
-
-
-def log_to_stderr(level: int) -> None:
-    """The library's log, a line each."""
-    logging.basicConfig(stream=sys.stderr, level=level, format="securestream: %(message)s")
 
 
 def serve(handler: Handler, given: Serving) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import click
 import trio
@@ -12,16 +12,14 @@ import trio
 from ..service.relay import cut_on_error, relay
 from ..streams.channel import address_of
 from ..streams.errors import StreamError, StreamFailure
-from .common import PADDING_HELP, Address, Failure, complain, complete_padding, ending_signals, explain, padding
-from .dialing import connect_file_option, open_stream, server_given
+from .common import Address, Failure, complain, ending_signals, explain
+from .dialing import Dialing, dialing_options, open_stream, server_given, where_to
 from .places import PLACE_HELP, listen, place, place_of
-from .secrets import passphrase_option
 from .serving import grace_option
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from ..protocol.padding import PaddingPolicy
     from ..service.address import Address as ServerAddress
     from .places import Place
 
@@ -33,6 +31,8 @@ Examples:
       --connect "Server=db.example:9222;Server Key=...;Client Key=client.key"
   securestream tunnel client --listen unix:/tmp/.s.PGSQL.5432 \\
       --connect-file db.connection --padding padme
+  securestream tunnel client --listen 127.0.0.1:6379 --key client.key \\
+      --connect db.example:9222 --known-servers servers
 \b
 Exit status:
   0      ended by SIGTERM
@@ -45,12 +45,13 @@ Exit status:
 @grace_option
 @click.command(epilog=_EXAMPLES)
 @click.option("--listen", "where", required=True, metavar="PLACE", type=place, help=PLACE_HELP)
-@click.option("--connect", "string", metavar="STRING", help="Where to: a connection string, as the guide has it.")
-@connect_file_option
-@passphrase_option
 @click.option(
-    "--padding", metavar="NAME", type=padding, shell_complete=complete_padding, default="none", help=PADDING_HELP
+    "--connect",
+    metavar="[HOST:PORT|STRING]",
+    type=where_to,
+    help="Where to: a connection string, as the guide has it, or HOST:PORT with a server's key.",
 )
+@dialing_options
 @click.option(
     "--max-connections",
     metavar="N",
@@ -60,13 +61,7 @@ Exit status:
     help="Connections beyond are reset.",
 )
 def client(
-    where: Place,
-    string: str | None,
-    connect_file: str | None,
-    passphrase_file: str | None,
-    padding: PaddingPolicy,
-    max_connections: int,
-    grace: float,
+    where: Place, connect: Address | str | None, max_connections: int, grace: float, **given: Unpack[Dialing]
 ) -> int:
     """The client's end of a tunnel.
 
@@ -74,8 +69,7 @@ def client(
     One that can't be carried is reset, and a line on standard error says why. SIGTERM and Ctrl-C end it: no new
     connections come in, and those that are open get --grace seconds; a second one ends them at once.
     """
-    server = server_given(string, connect_file, passphrase_file, padding)
-    return trio.run(_Client(server, max_connections).serve, where, grace)
+    return trio.run(_Client(server_given(connect, given), max_connections).serve, where, grace)
 
 
 class _Client:

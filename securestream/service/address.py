@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import trio
 
+from ..protocol.hybrid import PostQuantum, what_can_be
 from ..streams.config import ClientConfig
 from ..streams.errors import HandshakeTimeout
 from ..streams.tls import TlsClientConfig
@@ -94,8 +95,16 @@ def _config(found: ConnectionString, timeout: float, passphrase: Passphrase | No
         server_key=found.server_key,
         middlebox_key=found.middlebox_key,
         secret=read_secret_file(secret_file, passphrase=passphrase) if secret_file else None,
+        post_quantum=_post_quantum(found.post_quantum or "prefer"),
         handshake_timeout=timeout,
     )
+
+
+def _post_quantum(wanted: PostQuantum) -> PostQuantum:
+    try:
+        return what_can_be(wanted, get_args(PostQuantum))
+    except ValueError as exc:
+        raise AddressError(f"Post Quantum: {exc}") from None
 
 
 def _tls_config(

@@ -42,9 +42,14 @@ class LogInstrument(Instrument):
             self._log = chosen
 
     def handshake_done(self, stream: AnyStream, seconds: float) -> None:
-        suite = stream.session.suite.name.lower()
-        secret = "yes" if stream.peer.used_secret else "no"
-        self._log.info("handshake_done", **_who(stream), suite=suite, secret=secret, seconds=round(seconds, 6))
+        self._log.info(
+            "handshake_done",
+            **_who(stream),
+            suite=stream.session.suite.name.lower(),
+            secret=_yes_or_no(stream.peer.used_secret),
+            post_quantum=_yes_or_no(stream.session.post_quantum),
+            seconds=round(seconds, 6),
+        )
 
     def handshake_failed(self, address: str, reason: str, seconds: float) -> None:
         self._log.info("handshake_failed", address=address, reason=reason, seconds=round(seconds, 6))
@@ -72,6 +77,10 @@ def _who(stream: AnyStream) -> dict[str, Value]:
     peer = stream.peer
     name: dict[str, Value] = {"name": peer.name} if peer.name else {}
     return {"address": peer.address, "peer": str(peer.public_key), **name}
+
+
+def _yes_or_no(value: bool) -> str:
+    return "yes" if value else "no"
 
 
 class _Lines:

@@ -55,6 +55,7 @@ class Metrics(Instrument):
             return Counter(f"securestream_{name}", text, labels, registry=self.registry)
 
         self._handshakes = counter("handshakes", "Handshakes by result: done, or why not", "result")
+        self._post_quantum = counter("post_quantum_handshakes", "Of those that are done, the post-quantum ones")
         self._pending = Gauge("securestream_handshakes_pending", "Handshakes under way", registry=self.registry)
         self._seconds = Histogram(
             "securestream_handshake_seconds", "Handshakes that succeeded", registry=self.registry, buckets=_SECONDS
@@ -74,6 +75,7 @@ class Metrics(Instrument):
         self._pending.dec()
         self._open.inc()
         self._handshakes.labels("done").inc()
+        self._post_quantum.inc(stream.session.post_quantum)
         self._seconds.observe(seconds)
 
     def handshake_failed(self, address: str, reason: str, seconds: float) -> None:

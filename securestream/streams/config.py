@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, ClassVar, Final, Protocol, TypeVar, final, get_args, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol, final, get_args, runtime_checkable
 
 from ..protocol.handshake import ClientHandshake, SecretPolicy, ServerHandshake
-from ..protocol.hybrid import ClientPostQuantum, PostQuantum, available
+from ..protocol.hybrid import ClientPostQuantum, PostQuantum, what_can_be
 from ..protocol.keys import PrivateKey, PublicKey, SharedSecret
 from ..protocol.messages import MAX_PAYLOAD
 from ..protocol.padding import NoPadding, PaddingPolicy
@@ -190,7 +190,7 @@ class ClientConfig:
         if self.verify_server is not None and not callable(self.verify_server):
             raise TypeError("verify_server is an async callable")
         object.__setattr__(self, "suites", tuple(self.suites))
-        object.__setattr__(self, "post_quantum", _what_can_be(self.post_quantum, get_args(ClientPostQuantum)))
+        object.__setattr__(self, "post_quantum", what_can_be(self.post_quantum, get_args(ClientPostQuantum)))
         _check_common(self)
 
     def secret_now(self) -> SharedSecret | None:
@@ -285,7 +285,7 @@ class ServerConfig:
         _check_type("limits", self.limits, Limits)
         if not self.keep_alive > 0 or not self.recheck > 0:
             raise ValueError("keep_alive and recheck are seconds, more than none")
-        object.__setattr__(self, "post_quantum", _what_can_be(self.post_quantum, get_args(PostQuantum)))
+        object.__setattr__(self, "post_quantum", what_can_be(self.post_quantum, get_args(PostQuantum)))
         _check_common(self)
 
     def secrets_now(self) -> tuple[SharedSecret, ...]:
@@ -329,20 +329,6 @@ def _check_type(name: str, value: object, wanted: type, *, optional: bool = Fals
     if isinstance(value, wanted) or (optional and value is None) or (or_callable and callable(value)):
         return
     raise TypeError(f"{name} takes a {wanted.__name__}, not a {type(value).__name__}")
-
-
-T_Choice = TypeVar("T_Choice", ClientPostQuantum, PostQuantum)
-
-
-def _what_can_be(wanted: T_Choice, choices: Sequence[T_Choice]) -> T_Choice:
-    """`post_quantum` on this machine: without the extra, who prefers it does without it."""
-    if wanted not in choices:
-        raise ValueError(f"post_quantum is one of {', '.join(choices)}, not {wanted!r}")
-    if wanted in ("off", "fallback") or available():
-        return wanted
-    if wanted == "require":
-        raise ValueError("post_quantum='require' needs the extra `pq`: pip install 'securestream[pq]'")
-    return "off"
 
 
 def check_credentials(credentials: object) -> None:

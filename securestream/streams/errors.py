@@ -125,7 +125,7 @@ _ADVICE = {
     AlertCode.BAD_RESPONSE: "it could not verify this client's proof; something on the way changes the bytes",
     AlertCode.UNSUPPORTED_VERSION: "it speaks another version of the protocol, so update the older side; or it is of "
     "another profile (dev, secure); or one side wants a post-quantum handshake and the other takes none: compare "
-    "post_quantum= on both",
+    "the post-quantum setting of both",
     AlertCode.NO_COMMON_SUITE: "none of the offered suites is allowed there; compare suites= on both sides",
     AlertCode.UNKNOWN_SERVER_KEY: "the server key given here is not the key of the server at this address",
     AlertCode.BAD_SECRET: "the shared secret is wrong, missing, or not wanted there; compare it on both sides",

@@ -22,8 +22,9 @@ import enum
 import hmac
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, get_args
 
+from ..protocol.hybrid import PostQuantum
 from ..protocol.keys import PrivateKey, PublicKey
 from ..protocol.tls_keys import KeyHash
 
@@ -42,6 +43,7 @@ NAMES: tuple[str, ...] = (
     "Client Secret Key",
     "Middlebox Key",
     "Shared Secret File",
+    "Post Quantum",
     "Server Key Hash",
     "Transport",
     "Timeout",
@@ -71,6 +73,7 @@ class ConnectionString:
     `client_key_file`       or the file that holds it
     `middlebox_key`         the router's
     `shared_secret_file`    the file with the shared secret
+    `post_quantum`          whether the handshake is hybrid
     `timeout`               seconds for connecting and the handshake together
     `fields`                the application's, by their names as they were written
 
@@ -86,6 +89,7 @@ class ConnectionString:
     client_key_file: str = ""
     middlebox_key: PublicKey | None = None
     shared_secret_file: str = ""
+    post_quantum: PostQuantum | None = None
     timeout: float | None = None
     fields: dict[str, str] = field(default_factory=dict)
 
@@ -110,6 +114,7 @@ class ConnectionString:
             "Client Key": self.client_key_file,
             "Middlebox Key": "" if self.middlebox_key is None else str(self.middlebox_key),
             "Shared Secret File": self.shared_secret_file,
+            "Post Quantum": self.post_quantum or "",
             "Timeout": "" if self.timeout is None else _decimal(self.timeout),
         }
         return ";".join(f"{name}={_quoted(value)}" for name, value in known.items() if value or name in self.fields)
@@ -129,6 +134,7 @@ def parse_connection_string(text: str) -> ConnectionString:
         client_key_file=_file(given, "Client Key"),
         middlebox_key=_parsed(given, "Middlebox Key", PublicKey.from_text),
         shared_secret_file=_file(given, "Shared Secret File"),
+        post_quantum=_parsed(given, "Post Quantum", _post_quantum),
         timeout=_parsed(given, "Timeout", _seconds),
         fields=application,
     )
@@ -267,12 +273,20 @@ def _transport(text: str) -> Transport:
         raise ValueError("secure, which goes without saying, or tls") from None
 
 
+def _post_quantum(text: str) -> PostQuantum:
+    choices: tuple[PostQuantum, ...] = get_args(PostQuantum)
+    for choice in choices:
+        if text.lower() == choice:
+            return choice
+    raise ValueError("prefer, which goes without saying, require, or off")
+
+
 def _usual_transport(given: dict[str, str]) -> Transport:
     return Transport.TLS if _plain("Server Key Hash") in given else Transport.SECURE
 
 
 def _check_tls(found: ConnectionString) -> None:
-    """TLS has keys of its own kind, and neither routers nor shared secrets."""
+    """TLS has keys of its own kind, and neither routers, shared secrets nor the hybrid handshake."""
     if found.server_key_hash is None:
         raise AddressError("Server Key Hash is missing: without it, anyone could stand in the middle of Transport=tls")
     given = {
@@ -280,6 +294,7 @@ def _check_tls(found: ConnectionString) -> None:
         "Client Secret Key": found.client_key,
         "Middlebox Key": found.middlebox_key,
         "Shared Secret File": found.shared_secret_file or None,
+        "Post Quantum": found.post_quantum,
     }
     for name, value in given.items():
         if value is not None:

@@ -123,6 +123,38 @@ async def test_the_target_is_told_who_is_there(keys: Keys, tmp_path: Path) -> No
     assert told == [ss.ProxyHeader(f"127.0.0.1:{own[1]}", f"127.0.0.1:{port}", keys.client.public_key, "alice")]
 
 
+async def test_a_list_of_known_servers_lets_a_servers_key_change_under_a_client_that_runs(
+    keys: Keys, tmp_path: Path
+) -> None:
+    async def hello(stream: Stream) -> None:
+        await stream.send_all(b"hello")
+
+    servers, before = tmp_path / "servers", ss.PrivateKey.generate()
+    async with serving(hello, keys) as port:
+        name = f"127.0.0.1:{port}"
+        servers.write_text(f"{before.public_key} {name}\n")
+        trusts = ["--known-servers", str(servers), "--key", str(keys.client_file)]
+        async with running("tunnel", "client", "--listen", "127.0.0.1:0", "--connect", name, *trusts) as client:
+            local = await port_of(client)
+            async with await trio.open_tcp_stream("127.0.0.1", local) as stream:
+                assert await is_reset(stream)
+            refused = await one_line(client)
+            assert keys.server_public in refused
+            assert f">> {servers}" in refused
+            servers.write_text(f"{before.public_key} {name}\n{keys.server_public} {name}\n")
+            while not await hears(local, b"hello"):  # a file that was written to a moment ago is read at a later turn
+                pass
+
+
+async def hears(port: int, wanted: bytes) -> bool:
+    """Whether who connects there is told that, and not reset."""
+    try:
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            return await read_all(stream) == wanted
+    except trio.BrokenResourceError:
+        return False
+
+
 # --- commands ---------------------------------------------------------------------------------------
 
 

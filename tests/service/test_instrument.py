@@ -220,6 +220,7 @@ async def test_the_log_has_a_line_of_keys_and_values_for_each_event(
         *("handshake_done", "stream_closed", "handshake_failed", "handshake_done", "alert_sent", "stream_closed")
     ]
     assert records[0].message.startswith(f"handshake_done {who} suite=")
+    assert " secret=no post_quantum=yes seconds=" in records[0].message
     assert records[2].message == 'handshake_failed address="" reason=access_denied seconds=0'
     assert records[4].message.endswith('reason=alert_5001 message="a \\"forged\\"\\\\nhandshake_done peer=mallory"')
     assert records[1].__dict__["fields"]["bytes_received"] == 5
@@ -282,6 +283,7 @@ async def test_figures_add_up(autojump_clock: MockClock) -> None:
     } == {
         "handshakes_total done": 2,
         "handshakes_total access_denied": 1,
+        "post_quantum_handshakes_total": 2,
         "handshake_seconds_count": 2,
         "streams_closed_total closed": 1,
         "streams_closed_total application": 1,

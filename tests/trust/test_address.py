@@ -5,13 +5,15 @@ from __future__ import annotations
 import base64
 import contextlib
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import securestream as ss
+from securestream.protocol import hybrid
+from securestream.protocol.hybrid import PostQuantum
 from securestream.trust.address import NAMES, ConnectionString, Transport, parse_connection_string
 
 from ..protocol.support import PROPERTY
@@ -38,10 +40,11 @@ def test_the_seeds_form_holds_all_one_needs() -> None:
 def test_every_field_is_understood() -> None:
     found = parse_connection_string(
         f"{MINIMAL};Middlebox Key={ROUTER_KEY};Shared Secret File=gate.key;Client Key=client.key;Timeout=2.5"
-        ";Transport=secure"
+        ";Transport=secure;Post Quantum=Require"
     )
     assert found.middlebox_key == ROUTER.public_key
     assert (found.shared_secret_file, found.client_key_file, found.timeout) == ("gate.key", "client.key", 2.5)
+    assert found.post_quantum == "require"
 
 
 def test_names_are_compared_without_regard_to_case_and_blanks() -> None:
@@ -81,11 +84,18 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
     port=st.integers(1, 65_535),
     timeout=st.none() | st.sampled_from([0.5, 1, 30]),
     client=st.sampled_from(["", "secret", "file"]),
+    post_quantum=st.sampled_from([None, *get_args(PostQuantum)]),
     files=st.from_regex(r"[a-z][ -~]{0,10}[a-z]", fullmatch=True),
     fields=st.dictionaries(names, texts, max_size=3),
 )
 def test_what_is_written_out_is_read_back_the_same(
-    host: str, port: int, timeout: float | None, client: str, files: str, fields: dict[str, str]
+    host: str,
+    port: int,
+    timeout: float | None,
+    client: str,
+    post_quantum: PostQuantum | None,
+    files: str,
+    fields: dict[str, str],
 ) -> None:
     written = ConnectionString(
         host=host,
@@ -94,6 +104,7 @@ def test_what_is_written_out_is_read_back_the_same(
         client_key=CLIENT if client == "secret" else None,
         client_key_file=files if client == "file" else "",
         shared_secret_file=files,
+        post_quantum=post_quantum,
         timeout=timeout,
         fields=fields,
     )
@@ -134,6 +145,18 @@ def test_a_connection_string_for_tls_gives_a_configuration_for_it(tmp_path: Path
     assert (found.config.key, found.config.server_key) == (key, ss.KeyHash(bytes(32)))
     assert found.config.handshake_timeout == 3
     assert found.to_text() == text.replace("Orders", "Orders;Transport=tls")
+
+
+@pytest.mark.parametrize("choice", get_args(PostQuantum))
+def test_what_it_says_of_post_quantum_is_what_the_client_does(choice: PostQuantum) -> None:
+    assert ss.parse_address(f"{MINIMAL};Post Quantum={choice}").config.post_quantum == choice
+
+
+def test_to_require_post_quantum_without_the_extra_is_an_error_that_names_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hybrid, "available", lambda: False)
+    assert ss.parse_address(MINIMAL).config.post_quantum == "off"
+    with pytest.raises(ss.AddressError, match=r"^Post Quantum: .* pip install 'securestream\[pq\]'$"):
+        ss.parse_address(f"{MINIMAL};Post Quantum=require")
 
 
 WRONG = {
@@ -177,6 +200,10 @@ WRONG = {
     f"{MINIMAL};Timeout=nan": "Timeout: seconds, more than none and at most 86,400",
     f"{MINIMAL};Timeout=1e9": "Timeout: seconds, more than none and at most 86,400",
     f"{MINIMAL};Transport=udp": "Transport: secure, which goes without saying, or tls",
+    f"{MINIMAL};Post Quantum=": "Post Quantum: prefer, which goes without saying, require, or off",
+    f"{MINIMAL};Post Quantum=fallback": "Post Quantum: prefer, which goes without saying, require, or off",
+    f"{MINIMAL};Post-Quantum=require": "a field with a strange name: not known here; is it to be Post Quantum?",
+    f"{SEED_TLS};Post Quantum=prefer": "Post Quantum: not with Transport=tls",
     f"{MINIMAL};Server Key Hash=x": "Server Key Hash: not the SHA-256 of a public key: it is 44 characters of base64",
     f"{MINIMAL};Server Key Hash={HASH};Transport=secure": (
         "Server Key Hash is for Transport=tls; without TLS give the Server Key"
