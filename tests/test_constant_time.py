@@ -157,9 +157,6 @@ _OWN_CERTIFICATE = "private_key.public_key() != chain[0].public_key()"
 _ROUTER_KEYS = "not self.keys or not all((isinstance(key, PrivateKey) for key in self.keys))"
 
 ALLOWED: dict[Look, str] = {
-    Look(
-        "cli/connect.connect", "STANDARD_INPUT in (key, secret_file, passphrase_file, connect_file)"
-    ): "names of files",
     Look("lab/oracle._trial", "guess == secret[known]"): "made up for an experiment, and its result",
     Look("protocol/handshake.ServerHandshake._check_route", "named != own"): PUBLIC,
     Look("protocol/keys.PrivateKey.__init__", "raw == bytes(KEY_SIZE)"): OWN,
