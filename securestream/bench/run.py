@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from .alone import speeds
 from .contenders import CONTENDERS
 from .routed import ROUTED
 from .workloads import WORKLOADS, Size, Workload
@@ -102,7 +101,6 @@ def machine() -> dict[str, str]:
         "python": platform.python_version(),
         **{package: _version(package) for package in packages},
         "load average before": _load(),
-        "libsodium alone": speeds(),
     }
 
 

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from ..bench import report
+from ..bench.alone import speeds
 from ..bench.contenders import CONTENDERS, make_keys
 from ..bench.routed import ROUTED
 from ..bench.run import Result, machine, plan, run
@@ -63,13 +64,13 @@ def bench(
     _require_extra(plot_file)
     chosen = [ALL if mode == "all" else MODES[mode] for mode in modes or ["all"]]
     workloads = list(dict.fromkeys(name for names in chosen for name in names))
-    where = machine()
+    where, alone = machine(), speeds()
     results = _measure(workloads, only, rounds, smallest=smallest)
     _show(results)
     if json_file is not None:
-        json_file.write_text(report.as_json(results, where), encoding="utf-8")
+        json_file.write_text(report.as_json(results, where, alone), encoding="utf-8")
     if markdown_file is not None:
-        markdown_file.write_text(report.markdown(results, where, rounds), encoding="utf-8")
+        markdown_file.write_text(report.markdown(results, where, rounds, alone), encoding="utf-8")
     if plot_file is not None:
         report.plot(results, plot_file)
 

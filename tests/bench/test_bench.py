@@ -13,6 +13,7 @@ from securestream.bench import report, split
 from securestream.bench.contenders import CONTENDERS, make_keys
 from securestream.bench.routed import ROUTED
 from securestream.bench.run import Result, plan
+from securestream.bench.targets import ALONE, TARGETS
 from securestream.bench.workloads import MODES, WORKLOADS
 
 if TYPE_CHECKING:
@@ -80,6 +81,27 @@ def test_a_row_has_the_median_and_the_ratios_to_tcp_and_tls() -> None:
     assert table.title == f"{WORKLOADS['roundtrip'].title}, us"
     assert table.rows[-1] == ["securestream, AEGIS-256", "75.0", "±0%", "1.50 x", "0.75 x"]
     assert table.rows[0][2] == "±20%"
+
+
+def test_a_target_is_told_as_a_ratio_or_a_difference_and_whether_it_holds() -> None:
+    results = [
+        Result("roundtrip", "tcp", [50.0]),
+        Result("roundtrip", "aegis_256", [60.0]),
+        Result("idle", "tcp", [1.0]),
+        Result("idle", "aegis_256", [9.5]),
+        Result("bulk-64k", "xchacha20_poly1305", [500.0]),
+    ]
+    assert [row[1:] for row in report.reached(results, {"aegis_256": 9.0, "xchacha20_poly1305": 1_000.0})] == [
+        ["at least 0.75 x libsodium alone", "0.50", "no"],
+        ["at most 1.20 x TCP", "1.20", "yes"],
+        ["at most 8 KiB above TCP", "8.50", "no"],
+    ]
+
+
+def test_every_target_is_of_something_that_is_measured() -> None:
+    everybody = {*CONTENDERS, *ROUTED, ALONE}
+    assert {target.workload for target in TARGETS} <= set(WORKLOADS)
+    assert {name for target in TARGETS for name in (target.contender, target.base)} <= everybody
 
 
 # --- where the time goes ---------------------------------------------------------------------------------------
