@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
 import securestream as ss
 
 ROOT = Path(__file__).parent.parent
-WITH_PUBLIC_NAMES = (
-    "README.md",
-    "docs/guide.md",
-    "docs/secrets.md",
-    "docs/profiles.md",
-    "docs/router.md",
-    "docs/post-quantum.md",
-    "docs/scaling.md",
-    "docs/using-with.md",
-    "examples/rpc/README.md",
-)
+DOCUMENTS = [
+    *ROOT.glob("*.md"),
+    *(path for part in ("docs", "examples", "tests") for path in (ROOT / part).rglob("*.md")),
+]
+DOCUMENTS = sorted(path for path in DOCUMENTS if "node_modules" not in path.parts)
+# Pages with programs that are complete, and what each program prints. The tutorial has a test of its own.
+PRINTED = {
+    "README.md": ["b'HELLO'\n"],
+    "docs/existing-program.md": ["b'HELLO'\n", "b'HELLO'\n"],
+    "docs/rotating.md": ["b'welcome'\nb'welcome'\nsomebody else\n"],
+}
+TUTORIAL = ROOT / "docs" / "tutorial.md"
 DAY = ROOT / "examples" / "operators_day.py"  # has a test of its own
 EXAMPLES = sorted(set((ROOT / "examples").glob("[!_]*.py")) - {DAY})
 
@@ -32,20 +35,39 @@ def run(*arguments: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120, cwd=ROOT).stdout
 
 
-def first_program(text: str) -> str:
-    found = re.search(r"```python\n(import trio.*?)```", text, re.DOTALL)
-    assert found is not None
-    return found.group(1)
+def python_in(document: Path) -> list[str]:
+    """The blocks of Python in a page."""
+    text = document.read_text(encoding="utf-8")
+    return [dedent(block) for block in re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)]
 
 
-def test_the_readme_s_program_runs_as_pasted(tmp_path: Path) -> None:
-    program = tmp_path / "hello.py"
-    program.write_text(first_program((ROOT / "README.md").read_text(encoding="utf-8")), encoding="utf-8")
-    assert run(str(program)) == "b'HELLO'\n"
+def programs_in(document: Path) -> list[str]:
+    """Those that are complete."""
+    return [block for block in python_in(document) if re.search(r"^trio\.run\(main\)$", block, re.MULTILINE)]
+
+
+@pytest.mark.parametrize("page", PRINTED)
+def test_the_programs_of_a_page_run_as_pasted(page: str, tmp_path: Path) -> None:
+    printed = []
+    for program in programs_in(ROOT / page):
+        path = tmp_path / "program.py"
+        path.write_text(program, encoding="utf-8")
+        printed.append(run(str(path)))
+    assert printed == PRINTED[page]
+
+
+def test_no_page_has_a_program_that_is_not_run() -> None:
+    assert {path for path in DOCUMENTS if programs_in(path)} == {TUTORIAL, *(ROOT / page for page in PRINTED)}
+
+
+@pytest.mark.parametrize("document", [path for path in DOCUMENTS if python_in(path)], ids=lambda path: path.name)
+def test_what_is_marked_as_python_is_python(document: Path) -> None:
+    for block in python_in(document):
+        compile(block, document.name, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT | ast.PyCF_ONLY_AST)
 
 
 def test_the_readme_s_program_has_25_lines_at_most() -> None:
-    program = first_program((ROOT / "README.md").read_text(encoding="utf-8"))
+    (program,) = programs_in(ROOT / "README.md")
     assert len([line for line in program.splitlines() if line.strip()]) <= 25
 
 
@@ -76,22 +98,18 @@ def test_an_operators_day_goes_through_every_step_and_loses_no_request() -> None
 
 
 def test_no_document_has_two_versions_of_itself() -> None:
-    for document in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")]:
+    for document in DOCUMENTS:
         marks = re.findall(r"^(?:<{7}|={7}|>{7})(?: .*)?$", document.read_text(encoding="utf-8"), re.MULTILINE)
         assert marks == [], f"a merge was left unfinished in {document.name}"
 
 
 def test_links_inside_the_documents_lead_somewhere() -> None:
-    documents = [
-        *ROOT.glob("*.md"),
-        *(path for part in ("docs", "examples", "tests") for path in (ROOT / part).rglob("*.md")),
-    ]
-    for document in [path for path in documents if "node_modules" not in path.parts]:
-        for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text(encoding="utf-8")):
+    for document in DOCUMENTS:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text(encoding="utf-8")):
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
 
 
 def test_every_public_name_that_the_documents_use_exists() -> None:
-    for document in [ROOT / name for name in WITH_PUBLIC_NAMES]:
+    for document in DOCUMENTS:
         for name in set(re.findall(r"\bss\.([A-Za-z_][A-Za-z_0-9]*)", document.read_text(encoding="utf-8"))):
             assert hasattr(ss, name), f"{document.name} has ss.{name}"

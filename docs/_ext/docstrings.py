@@ -1,0 +1,92 @@
+"""This project's docstrings as reStructuredText, so that autodoc can show them.
+
+They are plain text with four habits, which people read as they stand:
+
+    `name`                   code; a public name of the package becomes a link to its entry
+    `name`  what it is       two blanks or more behind the name: a table of names, one a line, further lines indented
+    an indented paragraph    an example
+    anything else            a paragraph
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import securestream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sphinx.application import Sphinx
+    from sphinx.util.typing import ExtensionMetadata
+
+CODE = re.compile(r"(`[^`]+`)")
+ROW = re.compile(r"^(`[^`]+`(?:, `[^`]+`)*) {2,}(\S.*)$")
+PUBLIC = frozenset(securestream.__all__)
+
+
+def as_rest(docstring: list[str]) -> list[str]:
+    """The lines of a docstring, without its indentation, in reStructuredText."""
+    found: list[str] = []
+    for is_example, blocks in groupby(paragraphs(docstring), key=lambda block: block[0].startswith(" ")):
+        if is_example:
+            found += ["::", "", *join(blocks), ""]
+        else:
+            for block in blocks:
+                found += [*(table(block) if ROW.match(block[0]) else map(in_rest, block)), ""]
+    return found
+
+
+def paragraphs(lines: list[str]) -> Iterator[list[str]]:
+    """What blank lines part."""
+    for is_blank, group in groupby(lines, key=lambda line: not line.strip()):
+        if not is_blank:
+            yield list(group)
+
+
+def join(blocks: Iterator[list[str]]) -> Iterator[str]:
+    """Paragraphs that follow one another, as one."""
+    for number, block in enumerate(blocks):
+        yield from [""] if number else []
+        yield from block
+
+
+def table(block: list[str]) -> Iterator[str]:
+    """Names and what they are, as a list of definitions."""
+    for line in block:
+        if row := ROW.match(line):
+            yield in_rest(row[1])
+            yield f"    {in_rest(row[2])}"
+        else:
+            yield f"    {in_rest(line.strip())}"
+
+
+def in_rest(text: str) -> str:
+    """A line of text: what is between backticks as code, and no sign that reStructuredText would take for its own."""
+    return "".join(
+        code(part[1:-1]) if CODE.fullmatch(part) else re.sub(r"[\\*|_]", r"\\\g<0>", part) for part in CODE.split(text)
+    )
+
+
+def code(text: str) -> str:
+    """Code, linked where a public name begins it: to the method that it names, or to the class."""
+    name, _, member = text.removeprefix("ss.").partition("(")[0].partition(".")
+    if name not in PUBLIC:
+        return f"``{text}``"
+    found = inspect.getattr_static(getattr(securestream, name), member, None)
+    has_entry = isinstance(found, property | classmethod | staticmethod) or inspect.isroutine(found)
+    return f":py:obj:`{text} <securestream.{name}{f'.{member}' if has_entry else ''}>`"
+
+
+def process(
+    app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]
+) -> None:  # autodoc-process-docstring
+    lines[:] = as_rest(lines)
+
+
+def setup(app: Sphinx) -> ExtensionMetadata:
+    app.connect("autodoc-process-docstring", process)
+    return {"parallel_read_safe": True}

@@ -1,0 +1,43 @@
+"""Links to documents outside of this folder lead to the page that includes them.
+
+`docs/contributing.md` is nothing but an include of `../CONTRIBUTING.md`. So a link to `../CONTRIBUTING.md`, which a
+code host follows to the file, is one to that page here. Links to files of other kinds, such as examples, offer them.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sphinx.addnodes import pending_xref
+
+if TYPE_CHECKING:
+    from docutils.nodes import document
+    from sphinx.application import Sphinx
+    from sphinx.util.typing import ExtensionMetadata
+
+INCLUDE = re.compile(r"^```\{include\} (\S+)", re.MULTILINE)
+
+
+def page_of(app: Sphinx) -> dict[Path, str]:
+    """Which page includes a file."""
+    pages = {}
+    for docname in app.env.found_docs:
+        path = Path(app.env.doc2path(docname))
+        for target in INCLUDE.findall(path.read_text(encoding="utf-8")):
+            pages[(path.parent / target).resolve()] = docname
+    return pages
+
+
+def lead_to_pages(app: Sphinx, doctree: document) -> None:  # doctree-read
+    pages = page_of(app)
+    for node in doctree.findall(pending_xref):
+        if node.get("refdomain") == "doc":
+            path = Path(app.srcdir, f"{node['reftarget']}.md").resolve()
+            node["reftarget"] = pages.get(path, node["reftarget"])
+
+
+def setup(app: Sphinx) -> ExtensionMetadata:
+    app.connect("doctree-read", lead_to_pages)
+    return {"parallel_read_safe": True}
