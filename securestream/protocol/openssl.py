@@ -25,8 +25,9 @@ from .tls_keys import KeyHash
 try:
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
     from OpenSSL import SSL
+
+    from .key_kinds import KINDS, SigningKey, VerifyingKey, check_signing, check_verifying
 except ImportError as _exc:
     raise ImportError("TLS needs the extra `tls`: pip install 'securestream[tls]'") from _exc
 
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     from cryptography import x509
 
     from .tls_keys import TlsPrivateKey
-
-PrivateKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 ALPN = b"securestream/1"
 # The one suite of TLS 1.3 whose key never has to be changed (RFC 8446 section 5.5). OpenSSL doesn't change keys by
@@ -62,40 +61,20 @@ def read_pem(data: bytes, passphrase: bytes | None) -> tuple[bytes, bytes]:
         raise ValueError(f"the private key in PEM {given}") from None
     except (ValueError, UnsupportedAlgorithm):
         raise ValueError("not a private key in PEM that can be used, or a wrong passphrase") from None
-    return _pkcs8(_of_a_kind(key)), _spki(key.public_key())
+    signing = check_signing(key)
+    return _pkcs8(signing), _spki(signing.public_key())
 
 
-def private_key_of(key: TlsPrivateKey) -> PrivateKey:
+def private_key_of(key: TlsPrivateKey) -> SigningKey:
     """As OpenSSL takes it."""
-    return _of_a_kind(serialization.load_der_private_key(bytes(key), None))
+    return check_signing(serialization.load_der_private_key(bytes(key), None))
 
 
-def _of_a_kind(key: object) -> PrivateKey:
-    """Raises `ValueError` for kinds that are none of ours."""
-    match key:
-        case ed25519.Ed25519PrivateKey() | ec.EllipticCurvePrivateKey() | rsa.RSAPrivateKey():
-            return key
-    raise ValueError(_KINDS)
-
-
-def _spki(key: object) -> bytes:
-    """A public key in DER. Raises `ValueError` for those that are too weak, or cost too much to verify with."""
-    match key:
-        case ed25519.Ed25519PublicKey():
-            pass
-        case ec.EllipticCurvePublicKey() if isinstance(key.curve, ec.SECP256R1 | ec.SECP384R1):
-            pass
-        case rsa.RSAPublicKey() if 2_048 <= key.key_size <= 4_096 and key.public_numbers().e < 2**32:
-            pass
-        case _:
-            raise ValueError(_KINDS)
+def _spki(key: VerifyingKey) -> bytes:
     return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
-_KINDS = "a key for TLS is Ed25519, ECDSA P-256 or P-384, or RSA of 2,048 to 4,096 bits"
-
-
-def _pkcs8(key: PrivateKey) -> bytes:
+def _pkcs8(key: SigningKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
@@ -188,9 +167,9 @@ class TlsConnection:
             certificate = self._tls.get_peer_certificate(as_cryptography=True)
             if certificate is None:
                 raise RemoteProtocolError("TLS: a peer without a certificate")
-            return KeyHash.of_spki(_spki(certificate.public_key()))
+            return KeyHash.of_spki(_spki(check_verifying(certificate.public_key())))
         except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
-            raise RemoteProtocolError(f"TLS: a certificate that can't be used: {_KINDS}") from exc
+            raise RemoteProtocolError(f"TLS: a certificate that can't be used: its key has to be {KINDS}") from exc
 
     def encrypt(self, data: bytes | memoryview) -> bytes:
         """`data` as it goes to the peer, behind what is due. Before the handshake is done nothing goes but what is due,

@@ -10,10 +10,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 if TYPE_CHECKING:
-    from ..protocol.openssl import PrivateKey
+    from ..protocol.key_kinds import SigningKey
 
 
-def self_signed(key: PrivateKey) -> x509.Certificate:
+def self_signed(key: SigningKey) -> x509.Certificate:
     """A certificate that says nothing but the key (RFC 5280). Its dates are the widest there are (section 4.1.2.5)."""
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "securestream")])
     builder = (

@@ -20,7 +20,8 @@ from securestream.trust.credentials.ecdsa import EcdsaCredentials, EcdsaVerifier
 from securestream.trust.credentials.tokens import TokenCredentials, TokenVerifier
 
 if TYPE_CHECKING:
-    from securestream.trust.credentials.certificates import Chain, PrivateKey
+    from securestream.protocol.key_kinds import SigningKey
+    from securestream.trust.credentials.certificates import Chain
 
 START = dt.datetime(2026, 6, 1, 12, tzinfo=dt.UTC)
 UNTIL = START + dt.timedelta(days=1)
@@ -89,7 +90,7 @@ def ecdsa_kind() -> Kind:
 # --- certificates ------------------------------------------------------------------------------------------
 
 
-def self_signed(key: PrivateKey, name: str = "alice", start: dt.datetime = START) -> x509.Certificate:
+def self_signed(key: SigningKey, name: str = "alice", start: dt.datetime = START) -> x509.Certificate:
     """A certificate that vouches for itself, from a day before `start` to `UNTIL`."""
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     builder = x509.CertificateBuilder(subject, subject, key.public_key(), 1_000)
@@ -116,7 +117,7 @@ def listed(*certificates: x509.Certificate) -> Callable[[Chain], Awaitable[objec
     return check
 
 
-def certificate_kind(key: PrivateKey) -> Kind:
+def certificate_kind(key: SigningKey) -> Kind:
     clock, certificate = Clock(), self_signed(key)
     return Kind(
         CertificateCredentials(key, [certificate]),
@@ -136,7 +137,7 @@ P384_KEY = ec.derive_private_key(2_003, ec.SECP384R1())
 # --- tokens ------------------------------------------------------------------------------------------------
 
 
-def token_kind(key: PrivateKey, other: PrivateKey, algorithm: str) -> Kind:
+def token_kind(key: SigningKey, other: SigningKey, algorithm: str) -> Kind:
     clock = Clock()
     return Kind(
         TokenCredentials(key, algorithm, subject="alice", lifetime=20, now=clock),

@@ -97,7 +97,7 @@ async def test_every_certificate_that_is_shown_has_to_be_valid_now(days: int, te
 async def test_keys_that_are_too_weak_or_of_another_kind_are_refused() -> None:
     for key in (rsa.generate_private_key(65_537, 1_024), ec.generate_private_key(ec.SECP521R1())):
         certificate = self_signed(key)
-        with pytest.raises(ValueError, match="none of P-256, P-384, Ed25519 and RSA"):
+        with pytest.raises(ValueError, match="none of Ed25519, ECDSA P-256 or P-384, or RSA"):
             CertificateCredentials(key, [certificate])
         der = certificate.public_bytes(serialization.Encoding.DER)
         await refusal(verifier_of_certificates(), encode_parts([b"signature", der]))

@@ -20,7 +20,9 @@ with OfTheExtra("this kind of credentials", "credentials"):
     from cryptography import x509
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding
+
+    from ...protocol.key_kinds import SigningKey, check_verifying
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
 MAX_CERTIFICATES = MAX_PARTS - 1
 MAX_CERTIFICATE_SIZE = 16_384
 
-PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
 Chain = tuple[x509.Certificate, ...]
 CheckChain = Callable[[Chain], Awaitable[object]]
 """Is given the certificates, the leaf first: valid now, the leaf's key proved, and nothing else known of them. Returns
@@ -46,11 +47,11 @@ class CertificateCredentials:
     leaf's or of a kind that isn't taken.
     """
 
-    def __init__(self, private_key: PrivateKey, chain: Sequence[x509.Certificate]) -> None:
+    def __init__(self, private_key: SigningKey, chain: Sequence[x509.Certificate]) -> None:
         _check_chain_size(len(chain))
         if private_key.public_key() != chain[0].public_key():
             raise ValueError("the private key is not that of the first certificate")
-        _check_kind(private_key.public_key())
+        check_verifying(private_key.public_key())
         self._key = private_key
         self._chain = [certificate.public_bytes(serialization.Encoding.DER) for certificate in chain]
         if max(map(len, self._chain)) > MAX_CERTIFICATE_SIZE:
@@ -124,18 +125,7 @@ def _check_chain_size(size: int) -> None:
         raise ValueError(f"1 to {MAX_CERTIFICATES} certificates are shown, not {size}")
 
 
-def _check_kind(key: object) -> None:
-    """Raises `ValueError` for keys that are too weak, or cost too much to verify with."""
-    if isinstance(key, ed25519.Ed25519PublicKey):
-        return
-    if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1 | ec.SECP384R1):
-        return
-    if isinstance(key, rsa.RSAPublicKey) and 2_048 <= key.key_size <= 4_096 and key.public_numbers().e < 2**32:
-        return
-    raise ValueError("the certificate's key is none of P-256, P-384, Ed25519 and RSA of 2,048 to 4,096 bits")
-
-
-def _sign(key: PrivateKey, statement: bytes) -> bytes:
+def _sign(key: SigningKey, statement: bytes) -> bytes:
     if isinstance(key, ed25519.Ed25519PrivateKey):
         return key.sign(statement)
     if isinstance(key, ec.EllipticCurvePrivateKey):
@@ -145,11 +135,10 @@ def _sign(key: PrivateKey, statement: bytes) -> bytes:
 
 def _verify(leaf: x509.Certificate, signature: bytes, statement: bytes) -> None:
     """Raises `InvalidSignature`, and `ValueError` for a kind of key that isn't taken."""
-    key = leaf.public_key()
-    _check_kind(key)
+    key = check_verifying(leaf.public_key())
     if isinstance(key, ed25519.Ed25519PublicKey):
         key.verify(signature, statement)
     elif isinstance(key, ec.EllipticCurvePublicKey):
         key.verify(signature, statement, _ECDSA)
-    elif isinstance(key, rsa.RSAPublicKey):
+    else:
         key.verify(signature, statement, _PSS, hashes.SHA256())
