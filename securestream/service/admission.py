@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import trio
 
-from ..protocol.alerts import printable
+from ..protocol.alerts import AlertCode, printable
+from ..protocol.codes import code_name
 from ..streams.channel import has_left
 from ..streams.errors import HandshakeError, HandshakeTruncated
 from ..streams.place import Place, Refused
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator
 
     from ..streams.config import Limits
+    from ..streams.instrument import Instrument
 
 T_Stream = TypeVar("T_Stream", bound=trio.abc.Stream)
 
@@ -48,10 +50,14 @@ class Admission(abc.ABC, Generic[T_Stream]):
     `limits`             how many, in all and of one source
     `handshake_timeout`  seconds that a client has to be in
     `proxy_from`         the proxies: networks, and the word `unix` for whoever comes over a Unix socket
+    `observer`           is told of those that are closed without a word
     """
 
-    def __init__(self, limits: Limits, handshake_timeout: float, proxy_from: Iterable[str]) -> None:
+    def __init__(
+        self, limits: Limits, handshake_timeout: float, proxy_from: Iterable[str], observer: Instrument | None
+    ) -> None:
         self._limits = limits
+        self._observer = observer
         self._handshake_timeout = handshake_timeout
         self._proxies = _Proxies(proxy_from)
         self._pending: dict[Place, None] = {}  # the oldest first
@@ -72,9 +78,6 @@ class Admission(abc.ABC, Generic[T_Stream]):
     @abc.abstractmethod
     async def _tell_busy(self, transport: T_Stream, place: Place, why: str) -> None:
         """Refuses one, and closes it. May raise `HandshakeError`."""
-
-    def _note_untold(self, address: str) -> None:
-        """One was closed without a word."""
 
     @abc.abstractmethod
     def end_all(self, *, idle_only: bool) -> None:
@@ -182,7 +185,9 @@ class Admission(abc.ABC, Generic[T_Stream]):
         count = pending + self.inside
         logger.warning("busy: refused %s: %s (%d open, %d in handshake)", address, why, count, pending)
         if self._refusals >= _MAX_REFUSALS:
-            self._note_untold(address)
+            if self._observer is not None:
+                self._observer.handshake_started(address)
+                self._observer.handshake_failed(address, code_name(AlertCode.BUSY), 0.0)
             await trio.aclose_forcefully(transport)
             return
         self._refusals += 1

@@ -20,6 +20,7 @@ from ..streams.errors import HandshakeError, UnknownServerKey, handshake_error
 from ..streams.frames import Frames
 from ..streams.place import Refused
 from .proxy_protocol import ProxyHeader
+from .routes import Backend
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
     from ..streams.place import Place
     from .backends import Backends
     from .router import RouterConfig
-    from .routes import Backend
+
+Routed = tuple[Backend, trio.SocketStream]
+"""The server that a client was brought to, and the connection with it."""
 
 logger: logging.Logger = logging.getLogger("securestream")
 
@@ -70,7 +73,7 @@ class Errand:
         self._under_way = under_way
         self._frames = Frames(channel_over(near))
 
-    async def run(self, used: contextlib.ExitStack) -> trio.SocketStream:
+    async def run(self, used: contextlib.ExitStack) -> Routed:
         """The server, which has the hello by now. It counts as used until `used` is left."""
         try:
             return await self._bring_or_tell(used)
@@ -78,7 +81,7 @@ class Errand:
             await trio.aclose_forcefully(self._near)
             raise
 
-    async def _bring_or_tell(self, used: contextlib.ExitStack) -> trio.SocketStream:
+    async def _bring_or_tell(self, used: contextlib.ExitStack) -> Routed:
         try:
             return await self._bring(used)
         except Refused as refused:
@@ -86,7 +89,7 @@ class Errand:
                 await self._frames.refuse(refused.alert.code, linger=refused.linger)
             raise refused.error from refused.__cause__
 
-    async def _bring(self, used: contextlib.ExitStack) -> trio.SocketStream:
+    async def _bring(self, used: contextlib.ExitStack) -> Routed:
         """Raises `Refused`, and `HandshakeTruncated` where the client has gone."""
         try:
             with self._place.held():
@@ -136,7 +139,7 @@ class Errand:
             failed = LookupFailed(f"looking up the server {wanted} failed: {type(exc).__name__}: {exc}")
             raise Refused(Alert(AlertCode.INTERNAL_ERROR), failed) from exc
 
-    async def _dial(self, choices: Sequence[Backend], said: bytes, used: contextlib.ExitStack) -> trio.SocketStream:
+    async def _dial(self, choices: Sequence[Backend], said: bytes, used: contextlib.ExitStack) -> Routed:
         try:
             backend, far = await self._backends.dial(choices, used)
         except OSError as exc:
@@ -150,7 +153,7 @@ class Errand:
         except BaseException:
             await trio.aclose_forcefully(far)
             raise
-        return far
+        return backend, far
 
     def _header(self) -> ProxyHeader:
         """Who the client is, as far as a router knows."""

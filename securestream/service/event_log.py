@@ -72,6 +72,12 @@ class LogInstrument(Instrument):
             padding_sent=statistics.padding_sent,
         )
 
+    def client_routed(self, address: str, backend: str, seconds: float) -> None:
+        self._log.info("client_routed", address=address, backend=backend, seconds=round(seconds, 6))
+
+    def route_closed(self, address: str, backend: str, reason: str) -> None:
+        self._log.info("route_closed", address=address, backend=backend, reason=reason)
+
 
 def _who(stream: AnyStream) -> dict[str, Value]:
     peer = stream.peer

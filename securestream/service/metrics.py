@@ -11,6 +11,7 @@ alerts of the application are one, and so is whatever is not known here.
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import TYPE_CHECKING
 
 import trio
@@ -25,6 +26,8 @@ except ImportError as _exc:
     raise ImportError("metrics need prometheus-client: pip install 'securestream[metrics]'") from _exc
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
     from ..protocol.alerts import Alert
     from ..streams.instrument import AnyStream
     from ..streams.secure import StreamStatistics
@@ -44,7 +47,8 @@ _REASONS = frozenset(code_name(code) for code in AlertCode) | {
 class Metrics(Instrument):
     """Counts handshakes, streams, alerts, bytes, records and padding, in `registry`: one of its own by default.
 
-    Bytes, records and padding are counted when a stream is closed. One for a program: two in one registry are
+    Bytes, records and padding are counted when a stream is closed. A router's handshakes are the hellos that it hands
+    on, its streams the connections behind them; it counts no bytes. One for a program: two in one registry are
     a `ValueError`.
     """
 
@@ -72,6 +76,12 @@ class Metrics(Instrument):
         self._pending.inc()
 
     def handshake_done(self, stream: AnyStream, seconds: float) -> None:
+        self._note_in(seconds)
+
+    def client_routed(self, address: str, backend: str, seconds: float) -> None:
+        self._note_in(seconds)
+
+    def _note_in(self, seconds: float) -> None:
         self._pending.dec()
         self._open.inc()
         self._handshakes.labels("done").inc()
@@ -99,6 +109,10 @@ class Metrics(Instrument):
         self._records.labels("received").inc(statistics.records_received)
         self._padding.inc(statistics.padding_sent)
 
+    def route_closed(self, address: str, backend: str, reason: str) -> None:
+        self._open.dec()
+        self._closed.labels(_label(reason)).inc()
+
 
 def _label_of(alert: Alert) -> str:
     return "application" if alert.code >= FIRST_OF_APPLICATION else _label(alert.name)
@@ -118,17 +132,21 @@ async def serve_metrics(
     port: int,
     *,
     host: str = "127.0.0.1",
+    names: Iterable[str] = (),
     task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Answers `GET /metrics` over HTTP on a loopback address, for ever. `task_status.started()` gets the listeners.
 
-    In clear and to whoever asks, so it listens on this machine only. At most 16 requests at once, each of at most
-    8 KiB and 5 s. Raises `ValueError` for any other address, `OSError` where it can't listen.
+    In clear and to whoever asks, so it listens on this machine only. And so that no page in a browser on this machine
+    can read them (DNS rebinding), a request whose `Host` is a name gets 421: only IP addresses, `localhost` and `names`
+    are taken, which a proxy in front may need. At most 16 requests at once, each of at most 8 KiB and 5 s.
+
+    Raises `ValueError` for any other address to listen on, `OSError` where it can't listen.
     """
     if host != "localhost" and not _is_loopback(host):
         raise ValueError(f"metrics are shown on loopback only, as 127.0.0.1 or [::1], not on {host}")
     listeners = await trio.open_tcp_listeners(port, host=host)
-    readers = trio.CapacityLimiter(MAX_READERS)
+    readers, own_names = trio.CapacityLimiter(MAX_READERS), {"localhost", *(name.lower() for name in names)}
 
     async def answer(stream: trio.SocketStream) -> None:
         async with stream:
@@ -138,7 +156,7 @@ async def serve_metrics(
                 return
             try:
                 with trio.move_on_after(REQUEST_SECONDS):
-                    await _answer(stream, metrics.registry)
+                    await _answer(stream, metrics.registry, own_names)
             except trio.BrokenResourceError:
                 pass
             finally:
@@ -154,7 +172,7 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-async def _answer(stream: trio.SocketStream, registry: CollectorRegistry) -> None:
+async def _answer(stream: trio.SocketStream, registry: CollectorRegistry, names: Collection[str]) -> None:
     request = b""
     while b"\r\n\r\n" not in request:
         more = await stream.receive_some(MAX_REQUEST)
@@ -163,11 +181,27 @@ async def _answer(stream: trio.SocketStream, registry: CollectorRegistry) -> Non
             return
     method, _, rest = request.partition(b" ")
     if method != b"GET" or rest.partition(b" ")[0].partition(b"?")[0] != b"/metrics":
-        await stream.send_all(_response("404 Not Found", "text/plain; charset=utf-8", b"GET /metrics\n"))
+        await stream.send_all(_response("404 Not Found", _TEXT, b"GET /metrics\n"))
+    elif not all(_is_own(host, names) for host in _HOST.findall(request)):
+        await stream.send_all(_response("421 Misdirected Request", _TEXT, b"this is not the host's name\n"))
     else:
         await stream.send_all(_response("200 OK", _CONTENT_TYPE, generate_latest(registry)))
     await stream.send_eof()
     await stream.receive_some(1)  # until the client has closed: a reset could take the answer back
+
+
+_TEXT = "text/plain; charset=utf-8"
+_HOST = re.compile(rb"(?im)^host[ \t]*:(.*)$")
+
+
+def _is_own(host: bytes, names: Collection[str]) -> bool:
+    """Whether a `Host` (RFC 9110 section 7.2) is one of `names`, or an IP address: no page is that of another one."""
+    name = re.sub(r":[0-9]*$", "", host.decode("latin-1").strip().lower())
+    try:
+        ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return name in names
+    return True
 
 
 def _response(status: str, content_type: str, body: bytes) -> bytes:

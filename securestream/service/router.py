@@ -29,19 +29,20 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import trio
 
 from ..protocol.alerts import AlertCode, printable
 from ..protocol.keys import PrivateKey
 from ..streams.channel import channel_over
-from ..streams.config import Limits
-from ..streams.errors import HandshakeError
+from ..streams.config import Limits, check_async, check_type
+from ..streams.errors import HandshakeError, ServerBusy
 from ..streams.frames import Frames
+from ..streams.instrument import Instrument, Observers, observers
 from .admission import Admission, log_refusal
 from .backends import Backends
-from .errand import Errand
+from .errand import Errand, Routed
 from .keeper import keep_accepting, owned
 from .relay import cut_on_error, relay
 from .routes import Backend, FindBackends, Table
@@ -72,6 +73,7 @@ class RouterConfig:
     `connect_timeout`    seconds of them that one server may take to answer, default 2
     `close_timeout`      seconds that refusing may take, default 1
     `retry`              seconds between two looks at a server that is down, default 1
+    `instruments`        told of who comes, is refused, is routed and ends, see `Instrument`
     `limits`             how many at once. A router can't tell an idle connection from a silent one, nor end one in
                          order, so `idle_timeout` and `lifetime` are the servers'
 
@@ -86,20 +88,23 @@ class RouterConfig:
     close_timeout: float = 1.0
     retry: float = 1.0
     limits: Limits = field(default_factory=Limits)
+    instruments: Sequence[Instrument] = ()
+    observer: Observers | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for name in ("keys", "default"):
+        for name in ("keys", "default", "instruments"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if not self.keys or not all(isinstance(key, PrivateKey) for key in self.keys):
             raise TypeError("keys are at least one PrivateKey")
         if not all(isinstance(backend, Backend) for backend in self.default):
             raise TypeError('default takes Backends: [Backend("10.0.0.5:9222")]')
-        if not isinstance(self.routes, Mapping) and not callable(self.routes):
-            raise TypeError("routes is a RoutesFile, a mapping, or an async callable")
+        if not isinstance(self.routes, Mapping):
+            check_async("routes, where it is no mapping,", self.routes)
         if not min(self.handshake_timeout, self.connect_timeout, self.retry) > 0 or not self.close_timeout >= 0:
             raise ValueError("timeouts are seconds, more than none")
         if min(self.limits.idle_timeout, self.limits.lifetime) < math.inf:
             raise ValueError("idle_timeout and lifetime are for servers: a router can't end a stream in order")
+        object.__setattr__(self, "observer", observers(self.instruments))
 
 
 async def serve_router_tcp(
@@ -142,7 +147,8 @@ class _Lines(Admission[T_Stream]):
     """The connections of one router."""
 
     def __init__(self, config: RouterConfig, proxy_from: Iterable[str]) -> None:
-        super().__init__(config.limits, config.handshake_timeout, proxy_from)
+        check_type("config", config, RouterConfig)
+        super().__init__(config.limits, config.handshake_timeout, proxy_from, config.observer)
         self._config = config
         self._backends = Backends(config.connect_timeout, config.retry)
         self._live: dict[trio.CancelScope, None] = {}
@@ -165,10 +171,14 @@ class _Lines(Admission[T_Stream]):
             scope.cancel()
 
     async def _tell_busy(self, transport: T_Stream, place: Place, why: str) -> None:
+        await self._watched(place, self._refuse(transport, why))
+
+    async def _refuse(self, transport: T_Stream, why: str) -> NoReturn:
         try:
             await Frames(channel_over(transport)).turn_away(
                 AlertCode.BUSY, patience=self._config.handshake_timeout, close_timeout=self._config.close_timeout
             )
+            raise ServerBusy(why)
         finally:
             await trio.aclose_forcefully(transport)
 
@@ -179,8 +189,8 @@ class _Lines(Admission[T_Stream]):
             with contextlib.ExitStack() as used:
                 with self._waiting(place):
                     errand = Errand(transport, place, self._config, self._backends, self._under_way)
-                    far = await errand.run(used)
-                await self._carry(transport, far)
+                    backend, far = await self._watched(place, errand.run(used))
+                await self._carry(transport, far, place, backend)
         except HandshakeError as exc:
             log_refusal(place.address, exc)
         except trio.BrokenResourceError as exc:
@@ -188,9 +198,31 @@ class _Lines(Admission[T_Stream]):
         except Exception:  # a transport that breaks its interface; the other connections go on
             logger.exception("lost %s", place.address)
 
-    async def _carry(self, near: T_Stream, far: trio.SocketStream) -> None:
+    async def _watched(self, place: Place, errand: Awaitable[Routed]) -> Routed:
+        if (observer := self._config.observer) is None:
+            return await errand
+
+        def done(routed: Routed, seconds: float) -> None:
+            observer.client_routed(place.address, routed[0].address, seconds)
+
+        return await observer.watch(place.address, errand, done)
+
+    @contextlib.contextmanager
+    def _end_told(self, place: Place, backend: Backend) -> Iterator[None]:
+        reason = "cut"
+        try:
+            yield
+            reason = "closed"
+        except trio.BrokenResourceError:
+            reason = "broken"
+            raise
+        finally:
+            if self._config.observer is not None:
+                self._config.observer.route_closed(place.address, backend.address, reason)
+
+    async def _carry(self, near: T_Stream, far: trio.SocketStream, place: Place, backend: Backend) -> None:
         """All bytes, until both sides have ended, or one has broken. Raises `trio.BrokenResourceError`."""
-        with trio.CancelScope() as scope:
+        with trio.CancelScope() as scope, self._end_told(place, backend):
             self._live[scope] = None
             try:
                 async with cut_on_error(near), cut_on_error(far):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 import trio
 
 from ..protocol.alerts import AlertCode, printable
-from ..protocol.codes import code_name
+from ..streams.config import ServerConfig, check_type
 from ..streams.errors import (
     AccessDenied,
     AuthorizationFailed,
@@ -35,7 +35,6 @@ from .recheck import keep_asking
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from ..streams.config import ServerConfig
     from ..streams.place import Place
     from .drain import Drain
 
@@ -79,7 +78,8 @@ async def serve_secure_tcp(
     whoever connects to a Unix socket. A connection from there has to begin with a header of the PROXY protocol, version
     2, and is counted, logged and authorised as its client's: `peer.address`. From anywhere else nobody can say so.
 
-    Returns only after draining. Raises `OSError` where it can't listen, `ValueError` for what is no network.
+    Returns only after draining. Raises `OSError` where it can't listen, `ValueError` for what is no network, and
+    `TypeError` for what is no `ServerConfig`.
     """
     listeners = await trio.open_tcp_listeners(port, host=host, backlog=backlog)
     await serve_secure_listeners(
@@ -109,8 +109,8 @@ async def serve_secure_listeners(
     """
     key_log()  # which warns, if there is one, before anybody comes in
     async with owned(listeners):
-        config._check_listeners(listeners)
         connections = _Connections(handler, config, proxy_from, raise_errors=handler_nursery is not None)
+        config._check_listeners(listeners)
         await keep_accepting(
             connections, listeners, handler_nursery=handler_nursery, drain=drain, task_status=task_status
         )
@@ -124,9 +124,10 @@ def secure_handler(
     Limits count the connections of this one handler. Raises `ValueError` for an idle timeout, a keep-alive and
     `recheck`, which need a server of this package: there is no place here from which to look after connections.
     """
+    connections = _Connections(handler, config, proxy_from, raise_errors=False)
     if min(look_every(config), config.recheck) < math.inf:
         raise ValueError("idle_timeout, keep_alive and recheck need serve_secure_tcp() or serve_secure_listeners()")
-    return _Connections(handler, config, proxy_from, raise_errors=False).run
+    return connections.run
 
 
 class _Connections(Admission[T_Stream]):
@@ -135,7 +136,8 @@ class _Connections(Admission[T_Stream]):
     def __init__(
         self, handler: Handler[T_Stream], config: ServerConfig, proxy_from: Iterable[str], *, raise_errors: bool
     ) -> None:
-        super().__init__(config.limits, config.handshake_timeout, proxy_from)
+        check_type("config", config, ServerConfig)
+        super().__init__(config.limits, config.handshake_timeout, proxy_from, config.observer)
         self._handler = handler
         self._config = config
         self._raise_errors = raise_errors
@@ -194,11 +196,6 @@ class _Connections(Admission[T_Stream]):
 
     async def _tell_busy(self, transport: T_Stream, place: Place, why: str) -> None:
         await refuse_client(transport, self._config, place, why)
-
-    def _note_untold(self, address: str) -> None:
-        if self._config.observer is not None:
-            self._config.observer.handshake_started(address)
-            self._config.observer.handshake_failed(address, code_name(AlertCode.BUSY), 0.0)
 
     async def _shake_hands(self, transport: T_Stream, place: Place) -> SecureStream[T_Stream] | None:
         address = place.address

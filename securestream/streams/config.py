@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
+import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, Final, Protocol, final, get_args, runtime_checkable
@@ -181,14 +184,16 @@ class ClientConfig:
             raise ValueError(
                 "give server_key, verify_server, secret or several: with none, anyone could stand in the middle"
             )
-        _check_type("server_key", self.server_key, self._public_kind, optional=True, or_callable=True)
-        _check_type("key", self.key, self._private_kind, optional=True)
-        _check_type("middlebox_key", self.middlebox_key, PublicKey, optional=True)
-        _check_type("secret", self.secret, SharedSecret, optional=True, or_callable=True)
+        check_type("server_key", self.server_key, self._public_kind, optional=True, or_callable=True)
+        check_type("key", self.key, self._private_kind, optional=True)
+        check_type("middlebox_key", self.middlebox_key, PublicKey, optional=True)
+        check_type("secret", self.secret, SharedSecret, optional=True, or_callable=True)
         if self.verify_server is ANYONE:
             raise ValueError("verify_server=ANYONE would take every server: leave it out, and give server_key")
-        if self.verify_server is not None and not callable(self.verify_server):
-            raise TypeError("verify_server is an async callable")
+        if self.verify_server is not None:
+            check_async("verify_server", self.verify_server)
+        if callable(self.server_key):
+            check_async("server_key", self.server_key)
         object.__setattr__(self, "suites", tuple(self.suites))
         object.__setattr__(self, "post_quantum", what_can_be(self.post_quantum, get_args(ClientPostQuantum)))
         _check_common(self)
@@ -198,7 +203,7 @@ class ClientConfig:
         if self.secret is None or isinstance(self.secret, SharedSecret):
             return self.secret
         secret = self.secret()
-        _check_type("secret", secret, SharedSecret)
+        check_type("secret", secret, SharedSecret)
         return secret
 
     def _new_handshake(self) -> ClientHandshake:
@@ -274,15 +279,14 @@ class ServerConfig:
     _private_kind: ClassVar[type] = PrivateKey
 
     def __post_init__(self) -> None:
-        _check_type("key", self.key, self._private_kind)
-        if not callable(self.authorize):
-            raise TypeError("authorize is an async callable, or ANYONE")
+        check_type("key", self.key, self._private_kind)
+        check_async("authorize", self.authorize)
         object.__setattr__(self, "suites", tuple(self.suites))
         if not callable(self.secrets):
             object.__setattr__(self, "secrets", self.secrets_now())
         if self.require_secret and not self.secrets:
             raise ValueError("require_secret without secrets would refuse everybody")
-        _check_type("limits", self.limits, Limits)
+        check_type("limits", self.limits, Limits)
         if not self.keep_alive > 0 or not self.recheck > 0:
             raise ValueError("keep_alive and recheck are seconds, more than none")
         object.__setattr__(self, "post_quantum", what_can_be(self.post_quantum, get_args(PostQuantum)))
@@ -293,7 +297,7 @@ class ServerConfig:
         raises."""
         secrets = tuple(self.secrets() if callable(self.secrets) else self.secrets)
         for secret in secrets:
-            _check_type("secrets", secret, SharedSecret)
+            check_type("secrets", secret, SharedSecret)
         return secrets
 
     def _new_handshake(self) -> ServerHandshake:
@@ -325,15 +329,35 @@ class ServerConfig:
         return SecretPolicy.REQUIRED if self.require_secret else SecretPolicy.OPTIONAL
 
 
-def _check_type(name: str, value: object, wanted: type, *, optional: bool = False, or_callable: bool = False) -> None:
+def check_type(name: str, value: object, wanted: type, *, optional: bool = False, or_callable: bool = False) -> None:
+    """Raises `TypeError`, which shows nothing of the value."""
     if isinstance(value, wanted) or (optional and value is None) or (or_callable and callable(value)):
         return
     raise TypeError(f"{name} takes a {wanted.__name__}, not a {type(value).__name__}")
 
 
+def check_async(name: str, call: object) -> None:
+    """Raises `TypeError` for what is no callable, and for a plain `def`, which is forgotten to be async more often than
+    not: to be found now and not by the first peer. A lambda may give what an async function returns, and so may a
+    function whose annotation says so."""
+    if not callable(call):
+        raise TypeError(f"{name} is an async callable, not a {type(call).__name__}")
+    function = inspect.unwrap(call.func if isinstance(call, functools.partial) else call)
+    if not inspect.isroutine(function):
+        function = type(function).__call__
+    is_plain = inspect.isfunction(function) or inspect.ismethod(function)
+    if not is_plain or inspect.iscoroutinefunction(function) or function.__name__ == "<lambda>":
+        return
+    if not _AWAITABLE.search(str(function.__annotations__.get("return", ""))):
+        raise TypeError(f"{name} is to be async: async def {function.__name__}")
+
+
+_AWAITABLE = re.compile("Awaitable|Coroutine")
+
+
 def check_credentials(credentials: object) -> None:
     """Raises `TypeError` and `ValueError` for what can't be shown to a peer."""
-    _check_type("credentials", credentials, bytes)
+    check_type("credentials", credentials, bytes)
     if isinstance(credentials, bytes) and len(credentials) > MAX_PAYLOAD:
         raise ValueError(f"credentials have at most {MAX_PAYLOAD:,} bytes, not {len(credentials):,}")
 
@@ -342,7 +366,7 @@ def _check_common(config: ClientConfig | ServerConfig) -> None:
     suites = config.suites
     if not suites or len(set(suites)) != len(suites) or not all(isinstance(suite, Suite) for suite in suites):
         raise ValueError("suites are at least one Suite, each once")
-    _check_type("padding", config.padding, PaddingPolicy)
+    check_type("padding", config.padding, PaddingPolicy)
     if not callable(config.credentials):
         check_credentials(config.credentials)
     object.__setattr__(config, "instruments", tuple(config.instruments))

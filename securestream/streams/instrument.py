@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from ..protocol.alerts import Alert
     from .secure import SecureStream, StreamStatistics
 
-    T_Stream = TypeVar("T_Stream", bound=trio.abc.Stream)
     AnyStream = SecureStream[trio.abc.Stream]
+
+T = TypeVar("T")
 
 logger: logging.Logger = logging.getLogger("securestream")
 
@@ -29,6 +30,8 @@ class Instrument:
 
     `address` is where the peer is, as text, as `Peer.address` has it. `seconds` are on Trio's clock. `reason` is a
     stable string, of those that `StreamError.code` has, or one of those named below.
+
+    A router has no streams. It tells of clients that come and are refused as of handshakes, and calls the last two.
     """
 
     def handshake_started(self, address: str) -> None:
@@ -49,6 +52,13 @@ class Instrument:
     def stream_closed(self, stream: AnyStream, reason: str, statistics: StreamStatistics) -> None:
         """The last that is said of a stream. `reason`: the name of the alert that ended it, or what broke it, or
         "closed" where both ends were in order, "half_closed" where this side's was, and "cut" where none was."""
+
+    def client_routed(self, address: str, backend: str, seconds: float) -> None:
+        """A router has handed a client's hello to the server at `backend`, so many seconds after it came."""
+
+    def route_closed(self, address: str, backend: str, reason: str) -> None:
+        """That connection has ended. `reason`: "closed" where both ends were passed on, "broken" where one side broke,
+        "cut" where the router ended it."""
 
 
 @final
@@ -76,6 +86,12 @@ class Observers(Instrument):
     def stream_closed(self, stream: AnyStream, reason: str, statistics: StreamStatistics) -> None:
         self._tell(lambda each: each.stream_closed(stream, reason, statistics))
 
+    def client_routed(self, address: str, backend: str, seconds: float) -> None:
+        self._tell(lambda each: each.client_routed(address, backend, seconds))
+
+    def route_closed(self, address: str, backend: str, reason: str) -> None:
+        self._tell(lambda each: each.route_closed(address, backend, reason))
+
     def _tell(self, call: Callable[[Instrument], None]) -> None:
         for each in tuple(self._instruments):
             try:
@@ -84,17 +100,17 @@ class Observers(Instrument):
                 self._instruments.remove(each)
                 logger.exception("%r failed and is not called any more", each)
 
-    async def watch(self, address: str, handshake: Awaitable[SecureStream[T_Stream]]) -> SecureStream[T_Stream]:
-        """`handshake`, with its beginning and its end told."""
+    async def watch(self, address: str, coming_in: Awaitable[T], done: Callable[[T, float], None]) -> T:
+        """`coming_in`, with its beginning and its end told. `done` is given what came of it, and the seconds."""
         start = trio.current_time()
         self.handshake_started(address)
         try:
-            stream = await handshake
+            came = await coming_in
         except BaseException as exc:
             self.handshake_failed(address, _reason_of(exc), trio.current_time() - start)
             raise
-        self.handshake_done(stream, trio.current_time() - start)
-        return stream
+        done(came, trio.current_time() - start)
+        return came
 
 
 def observers(instruments: Sequence[Instrument]) -> Observers | None:

@@ -58,8 +58,8 @@ async def wrap_client(transport: T_Stream, config: ClientConfig) -> SecureStream
     `HandshakeTruncated` when the connection ends, `BadCredentials` when `config.verify_server` refuses what the
     server shows.
     """
-    wrapping = _wrap_client(transport, config)
-    return await (config.observer.watch(address_of(transport), wrapping) if config.observer else wrapping)
+    wrapping, observer = _wrap_client(transport, config), config.observer
+    return await (observer.watch(address_of(transport), wrapping, observer.handshake_done) if observer else wrapping)
 
 
 async def _wrap_client(transport: T_Stream, config: ClientConfig) -> SecureStream[T_Stream]:
@@ -85,8 +85,8 @@ async def wrap_server(transport: T_Stream, config: ServerConfig) -> SecureStream
 
 async def shake_hands(transport: T_Stream, config: ServerConfig, place: Place) -> SecureStream[T_Stream]:
     """`wrap_server`, for a server that may take the place away: raises `ServerBusy` then."""
-    shaking = _shake_hands(transport, config, place)
-    return await (config.observer.watch(place.address, shaking) if config.observer else shaking)
+    shaking, observer = _shake_hands(transport, config, place), config.observer
+    return await (observer.watch(place.address, shaking, observer.handshake_done) if observer else shaking)
 
 
 async def _shake_hands(transport: T_Stream, config: ServerConfig, place: Place) -> SecureStream[T_Stream]:
@@ -341,8 +341,8 @@ def verdict_of(error: AccessDenied | AuthorizationFailed | BadCredentials) -> Al
 
 async def refuse_client(transport: trio.abc.Stream, config: ServerConfig, place: Place, reason: str) -> None:
     """Tells a client that there is no room for it, and closes. Raises `ServerBusy`, `HandshakeTruncated`, always."""
-    refusing = _refuse_client(transport, config, reason)
-    await (config.observer.watch(place.address, refusing) if config.observer else refusing)
+    refusing, observer = _refuse_client(transport, config, reason), config.observer
+    await (observer.watch(place.address, refusing, observer.handshake_done) if observer else refusing)
 
 
 async def _refuse_client(transport: trio.abc.Stream, config: ServerConfig, reason: str) -> NoReturn:

@@ -11,7 +11,7 @@ import trio
 
 import securestream as ss
 
-from ..streams.support import PATIENCE
+from ..streams.support import PATIENCE, failure_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
@@ -104,3 +104,9 @@ async def ask(router: ss.Backend, config: ss.ClientConfig | None = None, questio
         await stream.send_all(question)
         await stream.send_eof()
         return b"".join([bytes(chunk) async for chunk in stream]).decode()
+
+
+async def refusal(router: ss.Backend, client: ss.ClientConfig | None = None) -> tuple[int, bool]:
+    """The alert's code, and whether anybody has vouched for it."""
+    error = await failure_of(connect(router, client), ss.HandshakeRefused)
+    return error.alert.code, error.authenticated

@@ -7,6 +7,7 @@ import io
 import logging
 import sys
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -337,7 +338,7 @@ async def test_figures_are_shown_over_http(configs: Configs) -> None:
             assert shown[0] == "127.0.0.1"
             async with await ss.open_secure_tcp_stream("127.0.0.1", port, client) as stream:
                 assert await ask(stream) == b"HELLO"
-            answer = await get(shown[1], b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+            answer = await get(shown[1], f"GET /metrics HTTP/1.1\r\nHost: localhost:{shown[1]}\r\n\r\n".encode())
             nursery.cancel_scope.cancel()
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; ")
@@ -374,6 +375,38 @@ async def test_other_requests_are_refused_and_bounded(request_: bytes, status: b
             nursery.cancel_scope.cancel()
     assert answer.startswith(status)
     assert bool(answer) == bool(status)
+
+
+HOSTS = {
+    "127.0.0.1": True,
+    "127.0.0.1:9464": True,
+    "[::1]:9464": True,
+    "[::1]": True,
+    "LocalHost": True,
+    "figures.internal:443": True,
+    "rebound.example": False,
+    "rebound.example:9464": False,
+    "localhost.rebound.example": False,
+    "127.0.0.1.rebound.example": False,
+    "localhost@rebound.example": False,
+    "": False,
+}
+
+
+@pytest.mark.parametrize("host", HOSTS)
+async def test_a_page_whose_name_leads_to_this_machine_is_shown_nothing(host: str) -> None:
+    request = f"GET /metrics HTTP/1.1\r\nAccept: */*\r\nhoST:\t{host} \r\n\r\n".encode()
+    with trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            serve = partial(serve_metrics, Metrics(), 0, names=["Figures.internal"])
+            port = (await nursery.start(serve))[0].socket.getsockname()[1]
+            answer = await get(port, request)
+            two = await get(port, request[:-2] + b"Host: 127.0.0.1\r\n\r\n")
+            nursery.cancel_scope.cancel()
+    status = b"HTTP/1.1 200 " if HOSTS[host] else b"HTTP/1.1 421 "
+    assert answer.startswith(status)
+    assert two.startswith(status)
+    assert (b"securestream_" in answer) is HOSTS[host]
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "example.org", ""])

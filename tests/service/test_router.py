@@ -27,7 +27,7 @@ from securestream.protocol.messages import (
 from securestream.service.errand import _find_the_vanished, wanted_server
 
 from ..protocol.support import PROPERTY, new_client
-from ..streams.support import failure_of, receive_all, receive_until_error
+from ..streams.support import receive_all, receive_until_error
 from ..streams.transports import reset, tcp_pair
 from .router_support import (
     CLIENT,
@@ -42,6 +42,7 @@ from .router_support import (
     client_config,
     config,
     connect,
+    refusal,
     until,
 )
 from .support import MemoryListener
@@ -132,12 +133,6 @@ async def test_a_router_s_old_key_is_good_while_it_is_replaced() -> None:
 
 
 # --- no server ----------------------------------------------------------------------------------------
-
-
-async def refusal(router: ss.Backend, client: ss.ClientConfig | None = None) -> tuple[int, bool]:
-    """The alert's code, and whether anybody has vouched for it."""
-    error = await failure_of(connect(router, client), ss.HandshakeRefused)
-    return error.alert.code, error.authenticated
 
 
 async def test_a_key_that_nobody_has_is_alert_5_whatever_the_default() -> None:

@@ -247,6 +247,17 @@ async def test_secure_handler_is_a_handler_for_trio_serve_tcp(keyed_configs: Con
             nursery.cancel_scope.cancel()
 
 
+async def test_a_client_s_configuration_is_none_for_a_server() -> None:
+    client, server = matching_configs()
+    for config in (client, None):
+        with pytest.raises(TypeError, match="config takes a ServerConfig, not a "):
+            await ss.serve_secure_tcp(shout, 0, config, host="127.0.0.1")  # type: ignore[arg-type]  # the mistake
+        with pytest.raises(TypeError, match="config takes a ServerConfig, not a "):
+            ss.secure_handler(shout, config)  # type: ignore[arg-type]  # the mistake
+    with pytest.raises(TypeError, match="config takes a RouterConfig, not a ServerConfig"):
+        await ss.serve_router_tcp(0, server, host="127.0.0.1")  # type: ignore[arg-type]  # the mistake
+
+
 async def test_a_port_that_is_taken_is_an_os_error() -> None:
     _, server = matching_configs()
     with trio.fail_after(PATIENCE):

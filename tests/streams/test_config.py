@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import math
 from typing import TYPE_CHECKING, Protocol
@@ -14,6 +15,8 @@ from securestream.protocol.handshake import SecretPolicy
 from securestream.streams.secure import SecureStream
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from _typeshed import DataclassInstance
 
 
@@ -130,6 +133,53 @@ def test_a_configuration_cannot_be_changed(value: DataclassInstance) -> None:
             setattr(value, field.name, None)
     with pytest.raises(TypeError):
         type(value)(*[getattr(value, field.name) for field in dataclasses.fields(value)])
+
+
+def forgot(asked: object) -> None:
+    """An `async` that was left out."""
+
+
+class Forgot:
+    def __call__(self, asked: object) -> None:
+        pass
+
+    def method(self, asked: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("call", [forgot, Forgot(), Forgot().method, functools.partial(forgot)])
+def test_a_callable_that_is_not_async_is_found_at_once(call: object) -> None:
+    for make in (
+        lambda: server(authorize=call),
+        lambda: client(verify_server=call),
+        lambda: client(server_key=call),
+        lambda: ss.RouterConfig(keys=[KEY], routes=call),  # type: ignore[arg-type]  # the mistake
+    ):
+        with pytest.raises(TypeError, match="is to be async: async def "):
+            make()
+
+
+def test_what_gives_an_awaitable_without_being_async_is_taken() -> None:
+    async def judge(peer: ss.Peer, name: str = "") -> None:
+        pass
+
+    @functools.wraps(judge)
+    def wrapped(peer: ss.Peer) -> object:
+        return judge(peer)
+
+    def annotated(peer: ss.Peer) -> Awaitable[None]:
+        return judge(peer)
+
+    class Judge:
+        async def __call__(self, peer: ss.Peer) -> None:
+            pass
+
+        async def method(self, peer: ss.Peer) -> None:
+            pass
+
+    functions = [judge, wrapped, annotated, lambda peer: judge(peer), functools.partial(judge, name="x")]
+    for way in [*functions, Judge(), Judge().method]:
+        assert server(authorize=way).authorize is way
 
 
 @pytest.mark.parametrize("make", [client, server])

@@ -129,11 +129,8 @@ async def test_a_permission_error_of_the_operating_system_leaks_no_text(autojump
     assert at_server.__cause__ is error
 
 
-async def test_an_authorize_that_is_not_async_refuses(autojump_clock: MockClock) -> None:
-    def authorize(peer: ss.Peer) -> object:
-        return None
-
-    at_client, at_server = await verdict(authorize)  # type: ignore[arg-type]
+async def test_an_authorize_that_turns_out_not_to_be_async_refuses(autojump_clock: MockClock) -> None:
+    at_client, at_server = await verdict(lambda _: None)  # type: ignore[arg-type, return-value]  # the mistake
     assert at_client.alert.code == ss.AlertCode.INTERNAL_ERROR
     assert isinstance(at_server, ss.AuthorizationFailed)
     assert str(at_server.__cause__) == "authorize is to be async, and returned a NoneType"
