@@ -175,7 +175,7 @@ def main_cause(exc: BaseException) -> BaseException:
     return min(leaves(exc), key=lambda leaf: isinstance(leaf, foreseen))
 
 
-_SECRET = re.compile(r"""(?i)(ss-(?:secret|shared):|client\s*secret\s*key\s*=\s*["']?)[^\s"';]{8,}""")
+_SECRET = re.compile(r"""(?i)(ss-(?:secret|shared|ed25519):|client\s*secret\s*key\s*=\s*["']?)[^\s"';]{8,}""")
 
 
 def complain(message: str) -> None:

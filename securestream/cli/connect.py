@@ -31,6 +31,7 @@ Examples:
       --key client.key < question > answer
   securestream connect db.example:9222 --key client.key \\
       --known-servers servers --trust-first-use
+  securestream connect db.example:9222 --key tls.key --server-key sha256:...
   securestream connect \\
       'Server=db.example:9222;Server Key=...;Client Key=client.key'
 \b
@@ -50,6 +51,7 @@ def connect(where: Address | str | None, **given: Unpack[Dialing]) -> int:
     """Connects a terminal or a pipe to a server.
 
     Where to is HOST:PORT, with --server-key or --known-servers, or a connection string, or a file that holds one.
+    With keys for TLS, which keygen --tls makes, it goes over TLS.
     Standard input is sent, and what comes goes to standard output. The end of standard input ends that direction
     only; the answer may still go on. Secrets are read from files: a command line can be seen by every user of the
     machine.

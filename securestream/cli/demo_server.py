@@ -16,7 +16,8 @@ from ..trust.keyfile import read_key_file
 from ..trust.peers import AuthorizedPeers
 from .common import Address, load, public_key, run
 from .logs import log_to_stderr
-from .serving import serve_until_drained
+from .running import serve_until_drained
+from .serving import accepting
 from .stdio import STDIN, read_some
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def demo_server(key: str, allow: PublicKey) -> int:
     async def serve() -> None:
         drain = Drain(_GRACE)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(serve_until_drained, _answer, Address("127.0.0.1", 0), config, drain, _say_port)
+            here = Address("127.0.0.1", 0)
+            nursery.start_soon(serve_until_drained, accepting(_answer), config, here, drain, _say_port)
             await _until_stdin_ends()
             drain.start()
 

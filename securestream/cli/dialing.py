@@ -11,15 +11,19 @@ import click
 import trio
 from click.core import ParameterSource
 
-from ..protocol.tls_keys import KeyHash
+from ..protocol.keys import PrivateKey, PublicKey
+from ..protocol.tls_keys import KeyHash, TlsPrivateKey
 from ..service.address import Address as ServerAddress
 from ..service.client import open_secure_tcp_stream
 from ..streams.config import ClientConfig
+from ..streams.tls import TlsClientConfig
+from ..trust.servers import KnownServersFile
 from .common import (
     FILE_NAME,
     Address,
     Failure,
     address,
+    load,
     padding_option,
     post_quantum_option,
     public_key,
@@ -28,14 +32,14 @@ from .common import (
 )
 from .known import known_servers_options, trusted_server
 from .logs import event_instruments, events_option, log_to_stderr
-from .secrets import key_option, load_key, load_secret, passphrase_option, server_in, server_in_file
+from .secrets import key_option, load_own_key, load_secret, passphrase_option, server_in, server_in_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..protocol.hybrid import PostQuantum
     from ..protocol.padding import PaddingPolicy
-    from ..protocol.tls_keys import PeerKey
+    from ..protocol.tls_keys import OwnKey, PeerKey
     from ..streams.secure import SecureStream
 
     Stream = SecureStream[trio.SocketStream]
@@ -73,7 +77,9 @@ def where_to(text: str) -> Address | str:
 def dialing_options(function: Callable[P, R]) -> Callable[P, R]:
     """Gives a command the options of `Dialing`."""
     options = (
-        click.option("--server-key", metavar="PUBKEY", type=public_key, help="The server's public key."),
+        click.option(
+            "--server-key", metavar="PUBKEY", type=public_key, help="The server's public key; over TLS its hash."
+        ),
         known_servers_options,
         key_option("This client's private key. Without: a fresh one, for once."),
         click.option(
@@ -115,9 +121,10 @@ def server_given(where: Address | str | None, given: Dialing) -> ServerAddress:
 def _by_options(where: Address, given: Dialing) -> ServerAddress:
     server = trusted_server(where, given["server_key"], given["known_servers"], given["trust_first_use"])
     key, secret_file, passphrase_file = given["key"], given["secret_file"], given["passphrase_file"]
-    own = load_key(key, passphrase_file) if key is not None else None
-    if isinstance(server, KeyHash):
-        raise wrong_usage("for TLS give a connection string: Server=HOST:PORT;Server Key Hash=...;Client Key=FILE")
+    own = load_own_key(key, passphrase_file) if key is not None else None
+    pinned = server.only_key() if isinstance(server, KnownServersFile) else server
+    if isinstance(pinned, KeyHash) or isinstance(own, TlsPrivateKey):
+        return ServerAddress(where.host, where.port, _over_tls(server, own, given))
     config = ClientConfig(
         server_key=server,
         key=own,
@@ -125,6 +132,16 @@ def _by_options(where: Address, given: Dialing) -> ServerAddress:
         post_quantum=given["post_quantum"] or "prefer",
     )
     return ServerAddress(where.host, where.port, config)
+
+
+def _over_tls(server: PeerKey | KnownServersFile, own: OwnKey | None, given: Dialing) -> TlsClientConfig:
+    """One of the keys is for TLS. Raises `click.UsageError` where the other is not, or something else isn't."""
+    if isinstance(server, PublicKey) or isinstance(own, PrivateKey):
+        raise wrong_usage("one of --key and --server-key is for TLS, and the other is not")
+    for option, value in (("--secret-file", given["secret_file"]), ("--post-quantum", given["post_quantum"])):
+        if value:
+            raise wrong_usage(f"{option} is not for TLS, which the keys are for")
+    return load(lambda _: TlsClientConfig(server_key=server, key=own), "")
 
 
 def _by_string(string: str | None, given: Dialing) -> ServerAddress:

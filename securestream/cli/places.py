@@ -15,7 +15,7 @@ from .common import Address, Failure, address, reason
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    Listener = trio.abc.Listener[trio.SocketStream]
+Listener = trio.abc.Listener[trio.SocketStream]
 
 PLACE_HELP = "HOST:PORT, unix:PATH, or systemd for the sockets of a .socket unit. Port 0: the system chooses."
 

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import logging
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import click
-import trio
 
-from ..service.drain import drain_on
 from ..service.router import RouterConfig, serve_router_listeners
 from ..service.routes import Backend, RoutesFile
 from ..streams.config import Limits
-from .common import FILE_NAME, ending_signals, load, proxy
-from .logs import log_to_stderr
-from .places import PLACE_HELP, place, place_of
-from .places import listen as open_listeners
+from .common import FILE_NAME, load
+from .logs import events_option
+from .running import Running, listen_option, run_server, running_options, with_options
 from .secrets import key_option, load_key, passphrase_option
-from .serving import count_options, grace_option, say_where, status_after
+from .serving import count_options, proxy_option
 
 if TYPE_CHECKING:
-    from .places import Place
+    import trio
+
+    from ..service.drain import Drain
+    from .places import Listener
 
 _EXAMPLES = """\b
 Examples:
@@ -29,6 +27,8 @@ Examples:
   securestream route --key router.key --listen 0.0.0.0:9222 --routes routes
   securestream route --key router.key --listen 0.0.0.0:9222 --routes routes \\
       --default 10.0.0.9:9222 --proxy-from 10.0.0.7
+  securestream route --key router.key --listen 0.0.0.0:9222 --routes routes \\
+      --workers 4 --metrics 127.0.0.1:9464
 \b
 A line of the file of routes, with the server told who the client is:
   6HvG2FFNFIifEjaAfryurGtr+ucaNgHfSSfgQUi5MHM=  10.0.0.5:9222  proxy=v2
@@ -48,16 +48,21 @@ def _backend(text: str) -> Backend:
         raise click.BadParameter(str(exc)) from None
 
 
-def _with_counts(command: click.Command) -> click.Command:
-    command.params += count_options()
-    return command
+class _Routing(Running):
+    """The values of the options of `route`."""
+
+    key: str
+    routes_file: str
+    default: tuple[Backend, ...]
+    proxy_from: tuple[str, ...]
+    passphrase_file: str | None
+    max_connections: int
+    max_per_source: int
 
 
-@grace_option
-@_with_counts
+@with_options(listen_option(), proxy_option(), *count_options(), *running_options())
 @click.command(epilog=_EXAMPLES)
 @key_option("The router's private key; - is standard input.", required=True)
-@click.option("--listen", required=True, metavar="PLACE", type=place, help=PLACE_HELP)
 @click.option(
     "--routes",
     "routes_file",
@@ -73,46 +78,30 @@ def _with_counts(command: click.Command) -> click.Command:
     multiple=True,
     help="HOST:PORT or unix:PATH for clients that don't know this router. Repeatable. Without, they are refused.",
 )
-@click.option(
-    "--proxy-from",
-    metavar="NETWORK",
-    type=proxy,
-    multiple=True,
-    help="Proxies and routers in front, which say who the client is. Repeatable; unix is whoever uses the socket.",
-)
 @passphrase_option
-def route(
-    key: str,
-    listen: Place,
-    routes_file: str,
-    default: tuple[Backend, ...],
-    proxy_from: tuple[str, ...],
-    grace: float,
-    passphrase_file: str | None,
-    max_connections: int,
-    max_per_source: int,
-) -> int:
+@events_option
+def route(**given: Unpack[_Routing]) -> int:
     """Sends each client to the server that it wants, and can read nothing of what they say.
 
     Clients are given the router's public key as Middlebox Key. Prints one line when it is ready: its address and that
     key. Whoever is turned away is named on standard error. SIGTERM and Ctrl-C end it: nobody new comes in, and
     connections that are open after --grace seconds are cut; a second signal cuts them at once. docs/router.md has more.
     """
+    key = load_key(given["key"], given["passphrase_file"])
     config = RouterConfig(
-        keys=[load_key(key, passphrase_file)],
-        routes=load(RoutesFile, routes_file),
-        default=default,
-        limits=Limits(connections=max_connections, connections_per_source=max_per_source),
+        keys=[key],
+        routes=load(RoutesFile, given["routes_file"]),
+        default=given["default"],
+        limits=Limits(connections=given["max_connections"], connections_per_source=given["max_per_source"]),
     )
-    log_to_stderr(logging.WARNING)
-    return trio.run(partial(_route, config, listen, proxy_from, grace))
 
+    async def accept(
+        listeners: list[Listener],
+        config: RouterConfig,
+        drain: Drain,
+        task_status: trio.TaskStatus[list[Listener]],
+    ) -> None:
+        proxies = given["proxy_from"]
+        await serve_router_listeners(listeners, config, drain=drain, proxy_from=proxies, task_status=task_status)
 
-async def _route(config: RouterConfig, where: Place, proxy_from: tuple[str, ...], grace: float) -> int:
-    with drain_on(*ending_signals(), grace=grace) as drain:
-        listeners = list(await open_listeners(where))
-        serve = partial(serve_router_listeners, listeners, config, drain=drain, proxy_from=proxy_from)
-        async with trio.open_nursery() as nursery:
-            await nursery.start(serve)
-            say_where(config.keys[0].public_key, [place_of(listener) for listener in listeners])
-    return status_after(drain.signal)
+    return run_server(accept, config, key.public_key, given)

@@ -1,55 +1,35 @@
-"""What the commands that serve have in common: their options, their log, and serving until a signal."""
+"""What the commands that serve secure streams have in common: their options, and what is made of them."""
 
 from __future__ import annotations
 
-import logging
 import math
-import signal
-from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, TypedDict
 
 import click
-import trio
 
 from ..protocol.tls_keys import TlsPrivateKey
-from ..service.drain import drain_on
 from ..service.server import serve_secure_listeners
-from ..service.workers import MAX_WORKERS
 from ..streams.config import ANYONE, Limits, ServerConfig
 from ..streams.tls import TlsServerConfig
 from ..trust.peers import AuthorizedPeers, AuthorizedPeersFile
-from .common import (
-    FILE_NAME,
-    Address,
-    Failure,
-    address,
-    ending_signals,
-    load,
-    padding_option,
-    post_quantum_option,
-    proxy,
-    public_key,
-    reason,
-    seconds,
-)
-from .logs import event_instruments, events_option, log_to_stderr
-from .places import PLACE_HELP, listen, place, place_of
+from .common import FILE_NAME, load, padding_option, post_quantum_option, proxy, public_key, seconds
+from .logs import events_option
+from .running import Running, listen_option, run_server, running_options
 from .secrets import KEY_VARIABLE, load_own_key, load_secret, passphrase_option
-from .workers import serve_in_workers
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable
+
+    import trio
 
     from ..protocol.hybrid import PostQuantum
     from ..protocol.padding import PaddingPolicy
     from ..protocol.tls_keys import PeerKey
     from ..service.drain import Drain
     from ..streams.config import Authorize
-    from ..streams.instrument import Instrument
     from ..streams.secure import SecureStream
-    from .places import Place
-    from .workers import Ready
+    from .places import Listener
+    from .running import Accept
 
     Stream = SecureStream[trio.SocketStream]
     Handler = Callable[[Stream], Awaitable[None]]
@@ -61,14 +41,10 @@ _RECHECK_SECONDS = 1.0
 # --- options ----------------------------------------------------------------------------------------
 
 
-class Serving(TypedDict):
+class Serving(Running):
     """The values of `serving_options`."""
 
-    listen: Place
-    workers: int | None
     proxy_from: tuple[str, ...]
-    grace: float
-    metrics: Address | None
     key: str
     allow: tuple[PeerKey, ...]
     clients: str | None
@@ -83,19 +59,6 @@ class Serving(TypedDict):
     idle_timeout: float
     lifetime: float
     keep_alive: float
-    events: bool
-
-
-def grace_option(command: click.Command) -> click.Command:
-    """Gives a command `--grace`."""
-    return click.option(
-        "--grace",
-        metavar="SECONDS",
-        type=click.FloatRange(min=0),
-        default=3,
-        show_default=True,
-        help="What connections at work get to finish it, at the end.",
-    )(command)
 
 
 def serving_options(command: click.Command) -> click.Command:
@@ -108,24 +71,10 @@ def serving_options(command: click.Command) -> click.Command:
             type=FILE_NAME,
             envvar=KEY_VARIABLE,
             show_envvar=True,
-            help="The server's private key; - is standard input.",
+            help="The server's private key; - is standard input. With one for TLS it serves over TLS.",
         ),
-        click.Option(["--listen"], required=True, metavar="PLACE", type=place, help=PLACE_HELP),
-        click.Option(
-            ["--workers"],
-            metavar="N",
-            type=click.IntRange(1, MAX_WORKERS),
-            help="Serve in so many processes, and replace those that die. Limits are for each of them; --metrics is one"
-            " port for each, from the one given on.",
-        ),
-        click.Option(
-            ["--proxy-from"],
-            metavar="NETWORK",
-            type=proxy,
-            multiple=True,
-            help="A proxy in front, which says by the PROXY protocol who is there; unix for whoever comes over a Unix"
-            " socket. Repeatable.",
-        ),
+        listen_option(),
+        proxy_option(),
         click.Option(
             ["--allow"], metavar="PUBKEY", type=public_key, multiple=True, help="A client that may connect. Repeatable."
         ),
@@ -148,13 +97,23 @@ def serving_options(command: click.Command) -> click.Command:
         ),
         *count_options(),
         *_time_options(),
-        click.Option(
-            ["--metrics"], metavar="HOST:PORT", type=address, help="Show figures for Prometheus, on loopback."
-        ),
+        *running_options(),
     ]
     for option in (padding_option, post_quantum_option, events_option, passphrase_option):
         option(command)
-    return grace_option(command)
+    return command
+
+
+def proxy_option() -> click.Option:
+    """`--proxy-from`."""
+    return click.Option(
+        ["--proxy-from"],
+        metavar="NETWORK",
+        type=proxy,
+        multiple=True,
+        help="A proxy or router in front, which says by the PROXY protocol who is there; unix for whoever comes over a"
+        " Unix socket. Repeatable.",
+    )
 
 
 def count_options() -> list[click.Option]:
@@ -233,7 +192,6 @@ class _Common(TypedDict):
     limits: Limits
     keep_alive: float
     recheck: float
-    instruments: list[Instrument]
 
 
 def _common(given: Serving) -> _Common:
@@ -247,7 +205,6 @@ def _common(given: Serving) -> _Common:
         ),
         keep_alive=given["keep_alive"],
         recheck=math.inf if given["clients"] is None else _RECHECK_SECONDS,
-        instruments=[*event_instruments(given["events"])],
     )
 
 
@@ -272,66 +229,20 @@ def _authorize(given: Serving) -> Authorize:
 def serve(handler: Handler, given: Serving) -> int:
     """Serves as the command line says, until a signal; the exit status. Raises `click.ClickException`."""
     config = server_config(given)
-    log_to_stderr(logging.WARNING)
-    say = partial(say_where, config.key.public_key)
-
-    def serve_here(given: Serving, ready: Ready) -> int:
-        return trio.run(_serve_until_signal, handler, config, given, ready)
-
-    if given["workers"] is None:
-        return serve_here(given, say)
-    return status_after(serve_in_workers(serve_here, given, given["workers"], say))
+    return run_server(accepting(handler, given["proxy_from"]), config, config.key.public_key, given)
 
 
-def say_where(public_key: PeerKey, listening: Sequence[Place]) -> None:
-    """The one line on standard output."""
-    click.echo(f"Listening on {', '.join(map(str, listening))} as {public_key}")
+def accepting(handler: Handler, proxy_from: Iterable[str] = ()) -> Accept[ServerConfig]:
+    """What serves with this handler."""
 
+    async def accept(
+        listeners: list[Listener],
+        config: ServerConfig,
+        drain: Drain,
+        task_status: trio.TaskStatus[list[Listener]],
+    ) -> None:
+        await serve_secure_listeners(
+            handler, listeners, config, drain=drain, proxy_from=proxy_from, task_status=task_status
+        )
 
-def status_after(ended_by: int | None) -> int:
-    """The exit status of what was drained at a signal: 0, or 128 and the number of one other than SIGTERM."""
-    return 0 if ended_by in (None, signal.SIGTERM) else 128 + ended_by
-
-
-async def _serve_until_signal(handler: Handler, config: ServerConfig, given: Serving, ready: Ready) -> int:
-    """Drains at SIGTERM and Ctrl-C; the exit status."""
-    with drain_on(*ending_signals(), grace=given["grace"]) as drain:
-        async with trio.open_nursery() as nursery:
-            if given["metrics"] is not None:
-                config = await _show_metrics(given["metrics"], config, nursery)
-            await serve_until_drained(handler, given["listen"], config, drain, ready, proxy_from=given["proxy_from"])
-            nursery.cancel_scope.cancel()
-    return status_after(drain.signal)
-
-
-async def _show_metrics(where: Address, config: ServerConfig, nursery: trio.Nursery) -> ServerConfig:
-    """Shows them in that nursery; gives the configuration that fills them. Raises `Failure` where it can't."""
-    try:
-        from ..service.metrics import Metrics, serve_metrics
-    except ImportError as exc:
-        raise Failure(str(exc)) from None
-    metrics = Metrics()
-    try:
-        listeners = await nursery.start(partial(serve_metrics, metrics, where.port, host=where.host))
-    except (OSError, ValueError) as exc:
-        raise Failure(f"can't show metrics on {where}: {reason(exc) if isinstance(exc, OSError) else exc}") from None
-    places = ", ".join(f"http://{place_of(listener)}/metrics" for listener in listeners)
-    click.echo(f"securestream: metrics on {places}", err=True)
-    return replace(config, instruments=[*config.instruments, metrics])
-
-
-async def serve_until_drained(
-    handler: Handler,
-    where: Place,
-    config: ServerConfig,
-    drain: Drain,
-    ready: Ready,
-    *,
-    proxy_from: tuple[str, ...] = (),
-) -> None:
-    """Serves until `drain` was started and is done. `ready` is told where. Raises `Failure` where it can't listen."""
-    listeners = list(await listen(where))
-    async with trio.open_nursery() as nursery:
-        serve = partial(serve_secure_listeners, drain=drain, proxy_from=proxy_from)
-        await nursery.start(serve, handler, listeners, config)
-        ready([place_of(listener) for listener in listeners])
+    return accept

@@ -15,7 +15,7 @@ from ..streams.errors import StreamError, StreamFailure
 from .common import Address, Failure, complain, ending_signals, explain
 from .dialing import Dialing, dialing_options, open_stream, server_given, where_to
 from .places import PLACE_HELP, listen, place, place_of
-from .serving import grace_option
+from .running import grace_option, with_options
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -42,7 +42,7 @@ Exit status:
 """
 
 
-@grace_option
+@with_options(grace_option())
 @click.command(epilog=_EXAMPLES)
 @click.option("--listen", "where", required=True, metavar="PLACE", type=place, help=PLACE_HELP)
 @click.option(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from ..service.workers import Worker
     from .places import Place
-    from .serving import Serving
+    from .running import Post
 
     Ready = Callable[[Sequence[Place]], None]
 
@@ -23,21 +24,21 @@ if TYPE_CHECKING:
 _MORE_THAN_GRACE = 10.0
 
 
-def serve_in_workers(serve: Callable[[Serving, Ready], int], given: Serving, count: int, ready: Ready) -> int:
+def serve_in_workers(serve: Callable[[Post, Ready], int], post: Post, count: int, ready: Ready) -> int:
     """Runs `serve` in so many processes; gives the signal that ended them. `ready` is told where they are.
 
     Raises `Failure` where it can't, `click.UsageError` for what can't be shared.
     """
-    if (last := _metrics_of(count - 1, given["metrics"])) is not None and last.port > 65_535:
+    if (last := _metrics_of(count - 1, post.metrics)) is not None and last.port > 65_535:
         raise click.UsageError(f"--metrics takes {count} ports, and there are none above 65535")
-    with share(given["listen"]) as port:
+    with share(post.listen) as port:
 
         def work(worker: Worker) -> int:
-            own: Serving = {**given, "listen": port, "metrics": _metrics_of(worker.number, given["metrics"])}
+            own = replace(post, listen=port, metrics=_metrics_of(worker.number, post.metrics))
             return _told(lambda: serve(own, lambda _: worker.ready()))
 
         places = [Address(*where) for where in port.addresses]
-        kill_after = given["grace"] + _MORE_THAN_GRACE
+        kill_after = post.grace + _MORE_THAN_GRACE
         try:
             return run_workers(work, count, ready=lambda: ready(places), kill_after=kill_after)
         except WorkersFailed as exc:

@@ -25,7 +25,7 @@ from .tls_keys import KeyHash
 try:
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
-    from OpenSSL import SSL
+    from OpenSSL import SSL, crypto
 
     from .key_kinds import KINDS, SigningKey, VerifyingKey, check_signing, check_verifying
 except ImportError as _exc:
@@ -68,6 +68,17 @@ def read_pem(data: bytes, passphrase: bytes | None) -> tuple[bytes, bytes]:
 def private_key_of(key: TlsPrivateKey) -> SigningKey:
     """As OpenSSL takes it."""
     return check_signing(serialization.load_der_private_key(bytes(key), None))
+
+
+def key_in_certificate_untrusted(certificate: crypto.X509 | None) -> KeyHash:
+    """The key in it, as OpenSSL has read and used it. The rest isn't read once more: a parser that is stricter than
+    OpenSSL would judge what is nobody's business here. Raises `RemoteProtocolError` only."""
+    try:
+        if certificate is None:
+            raise ValueError("there is none")
+        return KeyHash.of_spki(_spki(check_verifying(certificate.get_pubkey().to_cryptography_key())))
+    except Exception as exc:  # a stranger's key: whatever the libraries think of it, it is refused
+        raise RemoteProtocolError(f"TLS: a certificate that can't be used; its key has to be {KINDS}") from exc
 
 
 def _spki(key: VerifyingKey) -> bytes:
@@ -158,18 +169,9 @@ class TlsConnection:
             return None
         except SSL.Error as exc:
             raise _remote(exc) from None
-        peer = self._read_peer_key()
+        peer = key_in_certificate_untrusted(self._tls.get_peer_certificate())
         self.is_done = True
         return TlsFacts(self._own_key, peer, self._tls.export_keying_material(_BINDING_LABEL, _BINDING_SIZE, b""))
-
-    def _read_peer_key(self) -> KeyHash:
-        try:
-            certificate = self._tls.get_peer_certificate(as_cryptography=True)
-            if certificate is None:
-                raise RemoteProtocolError("TLS: a peer without a certificate")
-            return KeyHash.of_spki(_spki(check_verifying(certificate.public_key())))
-        except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
-            raise RemoteProtocolError(f"TLS: a certificate that can't be used: its key has to be {KINDS}") from exc
 
     def encrypt(self, data: bytes | memoryview) -> bytes:
         """`data` as it goes to the peer, behind what is due. Before the handshake is done nothing goes but what is due,

@@ -77,6 +77,7 @@ class Metrics(Instrument):
 
     def handshake_done(self, stream: AnyStream, seconds: float) -> None:
         self._note_in(seconds)
+        self._post_quantum.inc(stream.session.post_quantum)
 
     def client_routed(self, address: str, backend: str, seconds: float) -> None:
         self._note_in(seconds)
@@ -85,7 +86,6 @@ class Metrics(Instrument):
         self._pending.dec()
         self._open.inc()
         self._handshakes.labels("done").inc()
-        self._post_quantum.inc(stream.session.post_quantum)
         self._seconds.observe(seconds)
 
     def handshake_failed(self, address: str, reason: str, seconds: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import securestream as ss
 from securestream.trust.keyfile import write_key_file
 
 from .support import Keys, cli, port_of, read_all, read_line, running, serving
+from .test_workers import free_pair
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -111,3 +113,44 @@ async def test_a_second_signal_cuts_what_is_still_open(keys: Keys, router_key: s
                 await stream.receive_some()
             await stream.aclose()
             assert await router.wait() == 0
+
+
+async def test_several_processes_route_with_one_key_and_each_shows_its_figures(
+    keys: Keys, router_key: ss.PrivateKey, tmp_path: Path
+) -> None:
+    async with serving(echo, keys) as port:
+        write_routes(tmp_path / "routes", f"{keys.server_public} 127.0.0.1:{port}\n")
+        first = await free_pair()
+        more = ["--workers", "2", "--metrics", f"127.0.0.1:{first}", "--events"]
+        async with running("route", *options(tmp_path), *more) as router:
+            entrance = await port_of(router)
+            for _ in range(8):
+                async with await ss.connect(string(keys, entrance, router_key)) as stream:
+                    await stream.send_all(b"hello")
+                    assert await stream.receive_some() == b"hello"
+            figures = b"".join([await metrics_of(port) for port in (first, first + 1)])
+            done = map(float, re.findall(rb'handshakes_total{result="done"} (\S+)', figures))
+            assert sum(done) == 8
+            router.send_signal(signal.SIGTERM)
+            assert await router.wait() == 0
+            told = await read_all(router.stderr)
+    assert told.count(b"securestream: client_routed address=127.0.0.1:") == 8
+    assert told.count(b"reason=closed\n") == 8
+
+
+async def metrics_of(port: int) -> bytes:
+    async with await trio.open_tcp_stream("127.0.0.1", port) as http:
+        await http.send_all(b"GET /metrics HTTP/1.1\r\n\r\n")
+        return await read_all(http)
+
+
+async def test_routers_in_a_circle_refuse_though_each_is_several_processes(
+    keys: Keys, router_key: ss.PrivateKey, tmp_path: Path
+) -> None:
+    write_routes(tmp_path / "routes", "")
+    async with running("route", *options(tmp_path), "--workers", "2") as router:
+        port = await port_of(router)
+        write_routes(tmp_path / "routes", f"{keys.server_public} 127.0.0.1:{port}\n")
+        done = await cli("connect", string(keys, port, router_key))
+    assert done.status == 1
+    assert "backend_unavailable" in done.err
