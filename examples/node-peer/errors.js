@@ -14,6 +14,7 @@ export const Code = Object.freeze({
   PROTOCOL_ERROR: 11,
   BAD_RECORD: 12,
   INTERNAL_ERROR: 13,
+  INAPPROPRIATE_FALLBACK: 17,
 });
 
 /** The peer broke a rule, or may not come in: `code` is the alert that it gets. */

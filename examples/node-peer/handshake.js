@@ -4,27 +4,31 @@ import { randomBytes } from "node:crypto";
 import { Code, Refused } from "./errors.js";
 import { NoiseState } from "./noise.js";
 import {
-  blake2b256, chachaPolyOpen, chachaPolySeal, isGoodPublicKey, keyPair, pskOf, u16, u8, utf8, x25519,
+  blake2b256, chachaPolyOpen, chachaPolySeal, isGoodEncapsulationKey, isGoodPublicKey, kemDecapsulate, kemEncapsulate,
+  kemKeyPair, keyPair, pskOf, u16, u8, utf8, x25519,
 } from "./primitives.js";
 
 export const Kind = Object.freeze({ HELLO: 1, CHALLENGE: 2, RESPONSE: 3, ALERT: 4 });
 export const SUITES = Object.freeze([1, 2]);
 
-// A hybrid hello is read as far as its mode, which is then refused: so the client learns that it may come again without.
-const LENGTHS = {
-  [Kind.HELLO]: [[90, 360], [1274, 1400]],
-  [Kind.CHALLENGE]: [[100, 32868]],
-  [Kind.RESPONSE]: [[67, 32835]],
-  [Kind.ALERT]: [[5, 5]],
-};
+/** What a side may get at a moment: kinds of frames, and from how many bytes to how many each has. */
+export const Expected = Object.freeze({
+  HELLO: { [Kind.HELLO]: [[90, 360], [1274, 1400]] },
+  CHALLENGE: { [Kind.CHALLENGE]: [[100, 32868]], [Kind.ALERT]: [[5, 5]] },
+  HYBRID_CHALLENGE: { [Kind.CHALLENGE]: [[1204, 33972]], [Kind.ALERT]: [[5, 5]] },
+  RESPONSE: { [Kind.RESPONSE]: [[67, 32835]] },
+});
+const PSK0 = 1; // the bits of mode
+const HFS = 2;
+const FALLBACK = 86; // no suite
 const MOST_PAYLOAD = 32768;
 const NONE = Buffer.alloc(0);
 
 /** The bytes of a frame that are still to come, judged by its first three. */
-export function restOfFrame(start, ...kinds) {
+export function restOfFrame(start, expected) {
   const length = start.readUInt16LE(0);
   const kind = start[2];
-  const fits = kinds.includes(kind) && LENGTHS[kind].some(([least, most]) => least <= length && length <= most);
+  const fits = expected[kind]?.some(([least, most]) => least <= length && length <= most);
   if (!fits) throw new Refused(Code.PROTOCOL_ERROR, `a frame of kind ${kind} with ${length} bytes`);
   return { kind, size: length - 3 };
 }
@@ -54,27 +58,47 @@ const clientStatement = (h2, key) => Buffer.concat([utf8("securestream/1 client 
 const serverStatement = (h1, ephemeral, key, suite) =>
   Buffer.concat([utf8("securestream/1 server credentials\0"), h1, ephemeral, key, u8(suite)]);
 
-/** The client's side. `ephemeral` and `blindRoute` are for test vectors only. */
+/** Cuts bytes into parts of these sizes, and what is left. */
+function cut(bytes, ...sizes) {
+  let at = 0;
+  const parts = sizes.map((size) => bytes.subarray(at, (at += size)));
+  return [...parts, bytes.subarray(at)];
+}
+
+/**
+ * The client's side. `postQuantum` is "prefer", "require", "off", or "fallback": a second, classical hello.
+ * `ephemeral`, `kemEphemeral` and `blindRoute` are for test vectors only.
+ */
 export class ClientHandshake {
   #noise;
   #offer;
 
   constructor({
     key = keyPair(), serverKey = null, middleboxKey = null, suites = SUITES, secret = null, credentials = null,
-    ephemeral = keyPair(), blindRoute = randomBytes(48),
+    postQuantum = "prefer", ephemeral = keyPair(), kemEphemeral = null, blindRoute = randomBytes(48),
   }) {
-    this.#offer = { key, serverKey, middleboxKey, suites, secret, credentials, ephemeral, blindRoute };
+    this.hybrid = postQuantum === "prefer" || postQuantum === "require";
+    const e1 = this.hybrid ? kemEphemeral ?? kemKeyPair() : null;
+    const offered = postQuantum === "fallback" ? [...suites, FALLBACK] : suites;
+    this.#offer = { key, serverKey, middleboxKey, suites, offered, secret, credentials, ephemeral, e1, blindRoute };
+  }
+
+  /** What frames may answer hello. */
+  get expected() {
+    return this.hybrid ? Expected.HYBRID_CHALLENGE : Expected.CHALLENGE;
   }
 
   hello() {
-    const { suites, secret, ephemeral } = this.#offer;
+    const { offered, secret, ephemeral, e1 } = this.#offer;
+    const mode = (secret ? PSK0 : 0) | (e1 ? HFS : 0);
     const header = Buffer.concat([
-      utf8("SSv1"), u8(secret ? 1 : 0), u8(suites.length), Buffer.from(suites), this.#route(),
+      utf8("SSv1"), u8(mode), u8(offered.length), Buffer.from(offered), this.#route(),
     ]);
-    this.#noise = new NoiseState(secret !== null, header);
+    this.#noise = new NoiseState(mode, header);
     if (secret) this.#noise.mixKeyAndHash(pskOf(secret));
     this.#noise.mixSessionKey(ephemeral.publicKey);
-    const noise1 = Buffer.concat([ephemeral.publicKey, this.#noise.encrypt(NONE)]);
+    const kem = e1 ? this.#noise.encrypt(e1.publicKey) : NONE;
+    const noise1 = Buffer.concat([ephemeral.publicKey, kem, this.#noise.encrypt(NONE)]);
     this.h1 = this.#noise.h;
     return frame(Kind.HELLO, Buffer.concat([header, noise1]));
   }
@@ -89,15 +113,16 @@ export class ClientHandshake {
 
   /** Reads the challenge's body; afterwards judge `serverKey`, and only then call `response`. */
   readChallenge(body) {
-    const { ephemeral, suites } = this.#offer;
-    const theirs = body.subarray(0, 32);
+    const { ephemeral, e1, suites } = this.#offer;
+    const [theirs, ekem1, s, rest] = cut(body, 32, e1 ? 1104 : 0, 48);
     refuseUnless(isGoodPublicKey(theirs), "the server's session key is refused");
     this.#noise.mixSessionKey(theirs);
     this.#noise.mixKey(x25519(ephemeral.privateKey, theirs));
-    this.serverKey = this.#noise.decrypt(body.subarray(32, 80));
+    if (e1) this.#readCiphertext(ekem1);
+    this.serverKey = this.#noise.decrypt(s);
     refuseUnless(this.serverKey && isGoodPublicKey(this.serverKey), "the challenge is not genuine");
     this.#noise.mixKey(x25519(ephemeral.privateKey, this.serverKey));
-    const payload = this.#noise.decrypt(body.subarray(80));
+    const payload = this.#noise.decrypt(rest);
     refuseUnless(payload !== null, "the challenge is not genuine");
     this.suite = payload[0];
     refuseUnless(suites.includes(this.suite), "the server chose a suite that was not offered");
@@ -105,6 +130,12 @@ export class ClientHandshake {
     this.serverStatement = serverStatement(this.h1, theirs, this.serverKey, this.suite);
     this.h2 = this.#noise.h;
     this.#offer.theirs = theirs;
+  }
+
+  #readCiphertext(ekem1) {
+    const ciphertext = this.#noise.decrypt(ekem1);
+    refuseUnless(ciphertext !== null, "the challenge is not genuine");
+    this.#noise.mixKey(kemDecapsulate(this.#offer.e1.secretKey, ciphertext));
   }
 
   /** The last frame; afterwards `keys` and `channelBinding` are there. */
@@ -120,22 +151,28 @@ export class ClientHandshake {
   }
 }
 
-/** The server's side; what it throws is `Refused` with the alert's code. `ephemeral` is for test vectors only. */
+/**
+ * The server's side; what it throws is `Refused` with the alert's code. `postQuantum` is "prefer", "require" or "off".
+ * `ephemeral` and `kemMessage` are for test vectors only.
+ */
 export class ServerHandshake {
   #noise;
   #own;
   #theirs;
+  #e1 = null;
 
   constructor({
     key, suites = SUITES, secrets = [], gate = secrets.length ? "required" : "off", requireRoute = false,
-    credentials = null, ephemeral = keyPair(),
+    credentials = null, postQuantum = "prefer", ephemeral = keyPair(), kemMessage = undefined,
   }) {
-    this.#own = { key, suites, secrets, gate, requireRoute, credentials, ephemeral };
+    this.#own = { key, suites, secrets, gate, requireRoute, credentials, postQuantum, ephemeral, kemMessage };
   }
 
   /** Judges hello's body in the order of section 2.3. */
   readHello(body) {
-    const { mode, suites, route, header, noise1 } = splitHello(body);
+    const { mode, suites, route, header, noise1 } = splitHello(body, this.#own.postQuantum === "off" ? PSK0 : PSK0 | HFS);
+    this.hybrid = (mode & HFS) !== 0;
+    this.#checkPostQuantum(suites);
     this.#theirs = noise1.subarray(0, 32);
     this.#passGate(mode, header, noise1.subarray(32));
     this.suite = chooseSuite(this.#own.suites, suites);
@@ -144,21 +181,33 @@ export class ServerHandshake {
     this.h1 = this.#noise.h;
   }
 
-  #passGate(mode, header, tag) {
+  #checkPostQuantum(suites) {
+    const { postQuantum } = this.#own;
+    if (this.hybrid || postQuantum === "off") return;
+    refuseUnless(!suites.includes(FALLBACK), "nobody here has refused it", Code.INAPPROPRIATE_FALLBACK);
+    refuseUnless(postQuantum !== "require", "the handshake has to be hybrid", Code.UNSUPPORTED_VERSION);
+  }
+
+  #passGate(mode, header, rest) {
     const { gate, secrets } = this.#own;
-    const withSecret = mode === 1;
+    const withSecret = (mode & PSK0) !== 0;
     const wrongMode = withSecret ? gate === "off" : gate === "required";
     refuseUnless(!wrongMode, "with a secret where none is, or without", Code.BAD_SHARED_SECRET);
-    const start = new NoiseState(withSecret, header);
+    const start = new NoiseState(mode, header);
     const tries = withSecret ? secrets.map((secret) => [start.copy(), pskOf(secret)]) : [[start, null]];
-    this.#noise = tries.find(([noise, psk]) => this.#opens(noise, psk, tag))?.[0];
+    this.#noise = tries.find(([noise, psk]) => this.#opens(noise, psk, rest))?.[0];
     refuseUnless(this.#noise !== undefined, "another secret", Code.BAD_SHARED_SECRET);
   }
 
-  #opens(noise, psk, tag) {
+  /** What stands behind e. A key that is none is refused as soon as it is known that it came from a holder of the secret. */
+  #opens(noise, psk, rest) {
     if (psk) noise.mixKeyAndHash(psk);
     noise.mixSessionKey(this.#theirs);
-    return noise.decrypt(tag) !== null;
+    if (!this.hybrid) return noise.decrypt(rest) !== null;
+    const [e1, tag] = cut(rest, psk ? 1200 : 1184);
+    this.#e1 = noise.decrypt(e1);
+    refuseUnless(this.#e1 === null || isGoodEncapsulationKey(this.#e1), "the client's encapsulation key is none");
+    return this.#e1 !== null && noise.decrypt(tag) !== null;
   }
 
   #checkRoute(route) {
@@ -176,11 +225,19 @@ export class ServerHandshake {
     const payload = Buffer.concat([u8(this.suite), payloadOf(credentials, statement)]);
     this.#noise.mixSessionKey(ephemeral.publicKey);
     this.#noise.mixKey(x25519(ephemeral.privateKey, this.#theirs));
+    const ekem1 = this.hybrid ? this.#encapsulate() : NONE;
     const s = this.#noise.encrypt(key.publicKey);
     this.#noise.mixKey(x25519(key.privateKey, this.#theirs));
-    const noise2 = Buffer.concat([ephemeral.publicKey, s, this.#noise.encrypt(payload)]);
+    const noise2 = Buffer.concat([ephemeral.publicKey, ekem1, s, this.#noise.encrypt(payload)]);
     this.h2 = this.#noise.h;
     return frame(Kind.CHALLENGE, noise2);
+  }
+
+  #encapsulate() {
+    const { ciphertext, secret } = kemEncapsulate(this.#e1, this.#own.kemMessage);
+    const sealed = this.#noise.encrypt(ciphertext);
+    this.#noise.mixKey(secret);
+    return sealed;
   }
 
   /** Reads the response's body; afterwards `clientKey`, `keys` and `channelBinding` are there. */
@@ -197,15 +254,17 @@ export class ServerHandshake {
   }
 }
 
-/** Steps 2 to 4 of section 2.3. */
-function splitHello(body) {
+const noise1Size = (mode) => [32, 48, 1216, 1248][mode];
+
+/** Steps 2 to 4 of section 2.3. `known` has the bits that a mode may have. */
+function splitHello(body, known) {
   refuseUnless(body.toString("latin1", 0, 3) === "SSv", "not a hello");
   refuseUnless(body[3] === 0x31, "another version", Code.UNSUPPORTED_VERSION);
   const mode = body[4];
-  refuseUnless(mode <= 1, "an unknown mode", Code.UNSUPPORTED_VERSION);
+  refuseUnless((mode & ~known) === 0, "an unknown mode", Code.UNSUPPORTED_VERSION);
   const count = body[5];
   const end = 6 + count + 48;
-  refuseUnless(count > 0 && body.length === end + (mode ? 48 : 32), "hello's length does not fit its mode and count");
+  refuseUnless(count > 0 && body.length === end + noise1Size(mode), "hello's length does not fit its mode and count");
   const suites = [...body.subarray(6, 6 + count)];
   refuseUnless(new Set(suites).size === count, "a suite stands twice in hello");
   const noise1 = body.subarray(end);

@@ -10,11 +10,19 @@ const hkdf = (ck, x) => {
   return [o1, o2, o3];
 };
 
+// By the mode: bit 0 is psk0, bit 1 is hfs.
+const PROTOCOL_NAMES = [
+  "Noise_XX_25519_ChaChaPoly_BLAKE2b",
+  "Noise_XXpsk0_25519_ChaChaPoly_BLAKE2b",
+  "Noise_XXhfs_25519+MLKEM768_ChaChaPoly_BLAKE2b",
+  "Noise_XXhfs+psk0_25519+MLKEM768_ChaChaPoly_BLAKE2b",
+];
+
 export class NoiseState {
-  constructor(withPsk, header) {
+  constructor(mode, header) {
     const name = Buffer.alloc(64);
-    name.write(withPsk ? "Noise_XXpsk0_25519_ChaChaPoly_BLAKE2b" : "Noise_XX_25519_ChaChaPoly_BLAKE2b", "ascii");
-    Object.assign(this, { withPsk, h: name, ck: name, k: null, n: 0 });
+    name.write(PROTOCOL_NAMES[mode], "ascii");
+    Object.assign(this, { withPsk: (mode & 1) === 1, h: name, ck: name, k: null, n: 0 });
     this.mixHash(Buffer.concat([utf8("securestream/1"), header]));
   }
 

@@ -2,7 +2,7 @@
 
 import net from "node:net";
 import { Code, PeerAlert, Refused } from "./errors.js";
-import { alertFrame, ClientHandshake, Kind, restOfFrame, ServerHandshake } from "./handshake.js";
+import { alertFrame, ClientHandshake, Expected, Kind, restOfFrame, ServerHandshake } from "./handshake.js";
 import { Input, lingering, within } from "./input.js";
 import { SecureStream } from "./stream.js";
 
@@ -11,10 +11,21 @@ const SERVER_DEADLINE = 5000;
 
 /**
  * Connects and shakes hands. `serverKey` is the key that has to answer; or `judge(key, payload, statement)` throws where
- * the server isn't trusted. The other options are those of `ClientHandshake`, and `pad`, `waitForAccept`.
+ * the server isn't trusted. The other options are those of `ClientHandshake`, and `pad`, `waitForAccept`. Where `postQuantum`
+ * is "prefer" and the server has no hybrid handshake, it connects once more (section 2.8).
  */
-export async function connect({ host, port, ...options }) {
+export async function connect({ postQuantum = "prefer", ...options }) {
   if (!options.serverKey && !options.judge && !options.secret) throw new Error("neither a server's key nor a secret");
+  try {
+    return await connectOnce({ postQuantum, ...options });
+  } catch (error) {
+    const refused = error instanceof PeerAlert && !error.authentic && error.code === Code.UNSUPPORTED_VERSION;
+    if (postQuantum !== "prefer" || !refused) throw error;
+    return connectOnce({ postQuantum: "fallback", ...options });
+  }
+}
+
+async function connectOnce({ host, port, ...options }) {
   const socket = net.connect({ host, port, allowHalfOpen: true, noDelay: true });
   const late = () => new Error("the handshake took too long");
   try {
@@ -30,7 +41,7 @@ async function shakeHandsAsClient(socket, { judge = null, pad, waitForAccept = t
   const input = new Input(socket);
   const handshake = new ClientHandshake(options);
   socket.write(handshake.hello());
-  handshake.readChallenge(await readFrame(input, Kind.CHALLENGE, Kind.ALERT));
+  handshake.readChallenge(await readFrame(input, handshake.expected));
   if (options.serverKey && !handshake.serverKey.equals(options.serverKey)) throw new Error("another server answers");
   await judge?.(handshake.serverKey, handshake.serverPayload, handshake.serverStatement);
   socket.write(handshake.response());
@@ -69,9 +80,9 @@ async function attend(socket, handler, options) {
 
 async function shakeHandsAsServer(socket, input, { authorize, pad, ...options }, progress) {
   const handshake = new ServerHandshake(options);
-  handshake.readHello(await readFrame(input, Kind.HELLO));
+  handshake.readHello(await readFrame(input, Expected.HELLO));
   socket.write(handshake.challenge());
-  handshake.readResponse(await readFrame(input, Kind.RESPONSE));
+  handshake.readResponse(await readFrame(input, Expected.RESPONSE));
   progress.stream = new SecureStream(socket, input, { handshake, isServer: true, pad });
   const answer = await authorize(handshake.clientKey, handshake.clientPayload, handshake.clientStatement);
   await progress.stream.accept(answer);
@@ -100,9 +111,9 @@ async function turnAway(socket, input, error, stream) {
   return lingering(socket, input.discard());
 }
 
-/** The next frame, of one of these kinds. An alert frame is thrown: it ends all that could follow. */
-export async function readFrame(input, ...kinds) {
-  const { kind, size } = restOfFrame(await input.exactly(3), ...kinds);
+/** The next frame, of those `Expected`. An alert frame is thrown: it ends all that could follow. */
+export async function readFrame(input, expected) {
+  const { kind, size } = restOfFrame(await input.exactly(3), expected);
   const body = await input.exactly(size);
   if (kind !== Kind.ALERT) return body;
   const code = body.readUInt16LE(0);

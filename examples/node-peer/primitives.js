@@ -3,6 +3,7 @@
 import { randomBytes } from "node:crypto";
 import { blake2b as blake2 } from "@noble/hashes/blake2.js";
 import { hmac as hmacOver } from "@noble/hashes/hmac.js";
+import { ml_kem768 as mlKem } from "@noble/post-quantum/ml-kem.js";
 import sodium from "libsodium-wrappers";
 
 await sodium.ready;
@@ -77,6 +78,31 @@ export function isGoodPublicKey(bytes) {
   if (bytes.length !== 32) return false;
   const value = BigInt(`0x${Buffer.from(bytes).reverse().toString("hex")}`);
   return value < P && !LOW_ORDER.has(value);
+}
+
+/** ML-KEM-768's KeyGen, fresh or of d | z: `{ publicKey, secretKey }`. */
+export function kemKeyPair(seed = randomBytes(64)) {
+  const { publicKey, secretKey } = mlKem.keygen(seed);
+  return { publicKey: Buffer.from(publicKey), secretKey };
+}
+
+/** Encaps, of a fresh m or of this one: `{ ciphertext, secret }`. */
+export function kemEncapsulate(publicKey, m = randomBytes(32)) {
+  const { cipherText, sharedSecret } = mlKem.encapsulate(publicKey, m);
+  return { ciphertext: Buffer.from(cipherText), secret: Buffer.from(sharedSecret) };
+}
+
+/** Decaps. A ciphertext for another key gives another secret. */
+export const kemDecapsulate = (secretKey, ciphertext) => Buffer.from(mlKem.decapsulate(ciphertext, secretKey));
+
+/** Whether all coefficients of an encapsulation key, 12 bits each and the lower bits first, are below 3,329. */
+export function isGoodEncapsulationKey(bytes) {
+  if (bytes.length !== 1184) return false;
+  for (let at = 0; at < 1152; at += 3) {
+    const pair = bytes.readUIntLE(at, 3);
+    if ((pair & 0xfff) >= 3329 || pair >> 12 >= 3329) return false;
+  }
+  return true;
 }
 
 /** The pre-shared key of a shared secret: 32 to 4,096 bytes, not all zero. */

@@ -38,6 +38,7 @@ export class SecureStream {
     this.#pad = pad;
     this.suite = handshake.suite;
     this.channelBinding = handshake.channelBinding;
+    this.postQuantum = handshake.hybrid;
     this.peerKey = isServer ? handshake.clientKey : handshake.serverKey;
     this.updatesRead = 0;
   }

@@ -41,6 +41,7 @@ async function follow(stream, steps) {
     suite: stream.suite,
     peer: stream.peerKey.toString("base64"),
     binding: stream.channelBinding.toString("hex"),
+    postQuantum: stream.postQuantum,
   });
   try {
     for (const [name, ...values] of steps) await STEPS[name](stream, ...values);

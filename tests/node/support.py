@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     import trio
 
+    from securestream.protocol.hybrid import ClientPostQuantum, PostQuantum
+
 PEER = Path(ss.__file__).parents[1] / "examples" / "node-peer"
 DRIVER = Path(__file__).with_name("driver.js")
 
@@ -45,6 +47,8 @@ class Both:
     secret: ss.SharedSecret | None
     suite: ss.Suite
     middlebox: ss.PublicKey | None = None
+    client_wants: ClientPostQuantum = "prefer"
+    server_wants: PostQuantum = "prefer"
 
     @classmethod
     def fresh(cls, suite: ss.Suite = ss.Suite.AEGIS_256, *, with_secret: bool = False) -> Both:
@@ -52,14 +56,13 @@ class Both:
         return cls(ss.PrivateKey.generate(), ss.PrivateKey.generate(), secret, suite)
 
     def client_config(self) -> ss.ClientConfig:
-        """Of a client that speaks what the peer speaks: the classical handshake."""
         return ss.ClientConfig(
             key=self.client,
             server_key=self.server.public_key,
             middlebox_key=self.middlebox,
             secret=self.secret,
             suites=[self.suite],
-            post_quantum="off",
+            post_quantum=self.client_wants,
         )
 
     def server_config(self) -> ss.ServerConfig:
@@ -69,6 +72,7 @@ class Both:
             secrets=[self.secret] if self.secret else (),
             require_secret=self.secret is not None,
             suites=[self.suite],
+            post_quantum=self.server_wants,
         )
 
     def node_client(self, port: int) -> dict[str, object]:
@@ -76,13 +80,15 @@ class Both:
         own = {"key": self.client.to_text(), "serverKey": str(self.server.public_key), "suites": [int(self.suite)]}
         secret = {} if self.secret is None else {"secret": self.secret.to_text()}
         middlebox = {} if self.middlebox is None else {"middleboxKey": str(self.middlebox)}
-        return {"host": "127.0.0.1", "port": port, **own, **secret, **middlebox}
+        where = {"host": "127.0.0.1", "port": port, "postQuantum": self.client_wants}
+        return {**where, **own, **secret, **middlebox}
 
     def node_server(self) -> dict[str, object]:
         """The settings of a server in Node."""
         secrets = [] if self.secret is None else [self.secret.to_text()]
         clients = [str(self.client.public_key)]
-        return {"key": self.server.to_text(), "clients": clients, "secrets": secrets, "suites": [int(self.suite)]}
+        own = {"key": self.server.to_text(), "suites": [int(self.suite)], "postQuantum": self.server_wants}
+        return {**own, "clients": clients, "secrets": secrets}
 
 
 class Node:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
+    from securestream.protocol.hybrid import ClientPostQuantum, PostQuantum
+
 Stream = ss.SecureStream[trio.SocketStream]
 
 SUITES = pytest.mark.parametrize("suite", list(ss.Suite), ids=lambda suite: str(suite.name))
@@ -113,14 +115,64 @@ async def test_a_client_in_python_sends_updates_keys_ends_its_half_and_reads_the
     check_reports(connected, rest, suite, both.client.public_key, binding)
 
 
-async def test_a_client_in_python_that_prefers_the_hybrid_handshake_comes_again_without_it() -> None:
-    both = Both.fresh()
-    config = replace(both.client_config(), post_quantum="prefer")
+# --- the hybrid handshake -----------------------------------------------------------------------------
+
+# Whether it is hybrid, by what the client and the server want; None: there is no connection.
+OUTCOMES: dict[tuple[ClientPostQuantum, PostQuantum], bool | None] = {
+    ("prefer", "prefer"): True,
+    ("require", "require"): True,
+    ("off", "off"): False,
+    ("prefer", "off"): False,  # at the second attempt
+    ("off", "prefer"): False,
+    ("require", "off"): None,
+    ("off", "require"): None,
+    ("fallback", "prefer"): None,  # nobody has refused the first attempt
+}
+WANTS = pytest.mark.parametrize(("client", "server"), OUTCOMES)
+
+
+def refusal(client: ClientPostQuantum) -> ss.AlertCode:
+    return ss.AlertCode.INAPPROPRIATE_FALLBACK if client == "fallback" else ss.AlertCode.UNSUPPORTED_VERSION
+
+
+@WANTS
+async def test_a_client_in_node_gets_the_handshake_that_both_sides_want(
+    client: ClientPostQuantum, server: PostQuantum
+) -> None:
+    both = replace(Both.fresh(), client_wants=client, server_wants=server)
+    hybrid = OUTCOMES[client, server]
     async with (
-        node_server(both, [["write", 5, 65], ["end"]]) as (_, port),
-        await ss.open_secure_tcp_stream("127.0.0.1", port, config) as stream,
+        serving_tcp(tell_the_mode, both.server_config()) as port,
+        node("client", both.node_client(port), [["readToEnd"]]) as started,
     ):
-        assert await read_to_end(stream) == b"AAAAA"
+        first, *rest = await started.other_events()
+    if hybrid is None:
+        assert (first["event"], first["code"], first["authentic"]) == ("PeerAlert", refusal(client), False)
+    else:
+        assert (first["event"], first["postQuantum"]) == ("connected", hybrid)
+        assert rest[0]["sha256"] == hashlib.sha256(str(hybrid).encode()).hexdigest()
+
+
+@WANTS
+async def test_a_client_in_python_gets_the_handshake_that_both_sides_want(
+    client: ClientPostQuantum, server: PostQuantum
+) -> None:
+    both = replace(Both.fresh(with_secret=True), client_wants=client, server_wants=server)
+    hybrid = OUTCOMES[client, server]
+    async with node_server(both, [["write", 5, 65], ["end"]]) as (started, port):
+        if hybrid is None:
+            with pytest.raises(ss.HandshakeRefused) as caught:
+                await ss.open_secure_tcp_stream("127.0.0.1", port, both.client_config())
+            assert (caught.value.alert.code, caught.value.authenticated) == (refusal(client), False)
+            return
+        async with await ss.open_secure_tcp_stream("127.0.0.1", port, both.client_config()) as stream:
+            assert (await read_to_end(stream), stream.session.post_quantum) == (b"AAAAA", hybrid)
+        connected = await started.next_event()
+        assert (connected["postQuantum"], connected["binding"]) == (hybrid, stream.session.handshake_hash.hex())
+
+
+async def tell_the_mode(stream: Stream) -> None:
+    await stream.send_all(str(stream.session.post_quantum).encode())
 
 
 # --- alerts and ends ----------------------------------------------------------------------------------

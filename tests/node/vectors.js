@@ -5,10 +5,10 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Duplex } from "node:stream";
 import { PeerAlert, Refused, Truncated } from "../../examples/node-peer/errors.js";
-import { ClientHandshake, Kind, ServerHandshake } from "../../examples/node-peer/handshake.js";
+import { ClientHandshake, Expected, ServerHandshake } from "../../examples/node-peer/handshake.js";
 import { Input } from "../../examples/node-peer/input.js";
 import { readFrame } from "../../examples/node-peer/peer.js";
-import { keyPair } from "../../examples/node-peer/primitives.js";
+import { kemDecapsulate, kemEncapsulate, kemKeyPair, keyPair } from "../../examples/node-peer/primitives.js";
 import { RecordWriter } from "../../examples/node-peer/records.js";
 import { SecureStream } from "../../examples/node-peer/stream.js";
 
@@ -42,7 +42,7 @@ const bodyOf = (frame) => {
   return frame.subarray(3);
 };
 
-function sidesOf({ client, server }) {
+function sidesOf({ client, server, kem }) {
   return {
     client: new ClientHandshake({
       key: keyPair(bytes(client.private_key)),
@@ -52,6 +52,8 @@ function sidesOf({ client, server }) {
       blindRoute: bytes(client.random_route),
       secret: bytes(client.secret),
       suites: client.suites,
+      postQuantum: client.post_quantum,
+      kemEphemeral: kem && kemKeyPair(bytes(kem.d_z)),
       credentials: () => bytes(client.credentials),
     }),
     server: new ServerHandshake({
@@ -59,6 +61,8 @@ function sidesOf({ client, server }) {
       ephemeral: keyPair(bytes(server.ephemeral_private_key)),
       secrets: server.secrets.map(bytes),
       suites: server.suites,
+      postQuantum: server.post_quantum,
+      kemMessage: kem ? bytes(kem.m) : undefined,
       credentials: () => bytes(server.credentials),
     }),
   };
@@ -84,6 +88,15 @@ function checkHandshake(vector) {
   same(server.clientStatement, vector.client_statement, "the client's statement");
   same(client.serverPayload, vector.server.credentials, "the server's credentials");
   same(server.clientPayload, vector.client.credentials, "the client's credentials");
+}
+
+function checkKem({ kem }) {
+  if (kem === null) return;
+  const { publicKey, secretKey } = kemKeyPair(bytes(kem.d_z));
+  const { ciphertext, secret } = kemEncapsulate(publicKey, bytes(kem.m));
+  same(ciphertext, kem.ciphertext, "the KEM's ciphertext");
+  same(secret, kem.shared_secret, "the KEM's shared secret");
+  same(kemDecapsulate(secretKey, ciphertext), kem.shared_secret, "the same for the client");
 }
 
 function checkWriting(vector) {
@@ -142,8 +155,9 @@ async function checkHello(vector) {
     secrets: vector.server_secrets.map(bytes),
     gate: vector.gate,
     requireRoute: vector.require_route,
+    postQuantum: vector.server_post_quantum,
   });
-  const reading = async () => server.readHello(await readFrame(inputOf(bytes(vector.frame)), Kind.HELLO));
+  const reading = async () => server.readHello(await readFrame(inputOf(bytes(vector.frame)), Expected.HELLO));
   await assert.rejects(reading, { name: "Refused", code: vector.alert });
 }
 
@@ -153,15 +167,15 @@ async function checkFrame(vector) {
   const input = inputOf(bytes(vector.frame));
   if (vector.reader === "server") {
     server.challenge();
-    const reading = async () => server.readResponse(await readFrame(input, Kind.RESPONSE));
+    const reading = async () => server.readResponse(await readFrame(input, Expected.RESPONSE));
     return assert.rejects(reading, { name: "Refused", code: vector.alert });
   }
   const expected = vector.alert === null ? { name: "PeerAlert", code: vector.alert_in_clear } : { name: "Refused", code: vector.alert };
-  return assert.rejects(async () => client.readChallenge(await readFrame(input, Kind.CHALLENGE, Kind.ALERT)), expected);
+  return assert.rejects(async () => client.readChallenge(await readFrame(input, client.expected)), expected);
 }
 
 const CHECKS = {
-  "handshakes.json": [checkHandshake],
+  "handshakes.json": [checkKem, checkHandshake],
   "streams.json": [checkWriting, checkReading],
   "hello_failures.json": [checkHello],
   "frame_failures.json": [checkFrame],

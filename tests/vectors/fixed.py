@@ -1,7 +1,8 @@
-"""What is random in a connection, fixed: keys, the route of a client that knows no server, secretstream's header.
+"""What is random in a connection, fixed: keys, the route of a client that knows no server, secretstream's header, the
+KEM's ciphertext.
 
-The package has no switch for the last two, so that nobody can turn it: they are put in the place of libsodium's and of
-Python's source while a vector is made.
+The package has no switch for the last three, so that nobody can turn it: they are put in the place of libsodium's, of
+Python's source and of `cryptography`'s while a vector is made.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest import mock
 
@@ -16,6 +18,7 @@ from nacl import bindings
 
 from securestream.protocol import sodium, sodium_bindings
 from securestream.protocol.keys import PrivateKey, SharedSecret
+from securestream.protocol.mlkem import DecapsulationKey, EncapsulationKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +39,13 @@ SECRET, OLD_SECRET = SharedSecret(fixed("secret", 48)), SharedSecret(fixed("secr
 ROUTE = fixed("route of a client that knows no server", 48)
 HEADER = fixed("header of secretstream", 24)
 
+# The KEM's, in FIPS 203's names: d | z of KeyGen, m of Encaps. `cryptography` takes no m, so what Encaps makes of it
+# stands in a file; the peer in Node makes it again, and Decaps has to give what it was made with.
+KEM_SEED, KEM_MESSAGE = fixed("client's session key of the KEM", 64), fixed("what is encapsulated")
+KEM_EPHEMERAL = DecapsulationKey.from_seed(KEM_SEED)
+KEM_CIPHERTEXT = bytes.fromhex(Path(__file__).with_name("kem_ciphertext.txt").read_text(encoding="ascii"))
+KEM_SHARED_SECRET = KEM_EPHEMERAL.decapsulate_untrusted(KEM_CIPHERTEXT)
+
 
 class FixedPush(sodium_bindings.SecretStreamPush):
     """The writing end of a secretstream that begins with `HEADER`."""
@@ -48,11 +58,18 @@ class FixedPush(sodium_bindings.SecretStreamPush):
 
 
 @contextmanager
-def nothing_random() -> Iterator[None]:
-    """Routes and headers made meanwhile are `ROUTE` and `HEADER`."""
+def nothing_random(ciphertext: bytes = KEM_CIPHERTEXT) -> Iterator[None]:
+    """Routes and headers made meanwhile are `ROUTE` and `HEADER`, and the KEM's ciphertext for `KEM_EPHEMERAL` is this
+    one, with the shared secret of the right one."""
+
+    def encapsulate(key: EncapsulationKey) -> tuple[bytes, bytes]:
+        assert key._key.public_bytes_raw() == KEM_EPHEMERAL.public_bytes
+        return ciphertext, KEM_SHARED_SECRET
+
     with (
         mock.patch.object(sodium.backend, "SecretStreamPush", FixedPush),
         mock.patch.object(secrets, "token_bytes", fixed_route),
+        mock.patch.object(EncapsulationKey, "encapsulate", encapsulate),
     ):
         yield
 

@@ -8,8 +8,8 @@ from typing import Literal
 from securestream.protocol.messages import Kind, encode_alert_frame, encode_frame
 
 from ..protocol.support import body, flipped
-from .fixed import OLD_SECRET, OTHER_SERVER, SECRET
-from .handshakes import AEGIS, KNOWS_SERVER, ONE_SUITE, XCHACHA20, sides
+from .fixed import KEM_CIPHERTEXT, OLD_SECRET, OTHER_SERVER, SECRET, nothing_random
+from .handshakes import AEGIS, HYBRID, KNOWS_SERVER, ONE_SUITE, XCHACHA20, sides
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class FrameFailure:
 
 
 def frame_failures() -> list[FrameFailure]:
-    return [*faults_of_challenge(), *faults_of_response()]
+    return [*faults_of_challenge(), *faults_of_hybrid_challenge(), *faults_of_response()]
 
 
 def faults_of_challenge() -> list[FrameFailure]:
@@ -72,6 +72,32 @@ def in_place_of_challenge(
         alert=alert,
         alert_in_clear=alert_in_clear,
     )
+
+
+def hybrid_challenge(ciphertext: bytes = KEM_CIPHERTEXT) -> bytes:
+    """One with this ciphertext, under the shared secret of the right one."""
+    both = sides(client_wants="prefer", server_wants="prefer")
+    both.hello()
+    with nothing_random(ciphertext):
+        return body(both.server.challenge(), Kind.CHALLENGE)
+
+
+def faults_of_hybrid_challenge() -> list[FrameFailure]:
+    def fault(name: str, data: bytes) -> FrameFailure:
+        return in_place_of_challenge(f"hybrid: {name}", encode_frame(Kind.CHALLENGE, data), handshake=HYBRID)
+
+    good, classical = hybrid_challenge(), sides()
+    classical.hello()
+    refused = encode_alert_frame(3)
+    return [
+        fault("a frame of less than 1,204 bytes", good[: 1_203 - 3]),
+        fault("a classical challenge", body(classical.server.challenge(), Kind.CHALLENGE)),
+        fault("one bit of the ciphertext", flipped(good, 8 * 32)),
+        fault("one bit of the ciphertext's tag", flipped(good, 8 * (32 + 1_104) - 1)),
+        fault("a genuine ciphertext for another key", hybrid_challenge(flipped(KEM_CIPHERTEXT, 0))),
+        fault("one bit of the server's key", flipped(good, 8 * (32 + 1_104))),
+        in_place_of_challenge("hybrid: there is none", refused, handshake=HYBRID, alert=None, alert_in_clear=3),
+    ]
 
 
 def challenge_with_other_suite() -> bytes:

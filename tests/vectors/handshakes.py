@@ -13,6 +13,11 @@ from ..protocol.support import body
 from .fixed import (
     CLIENT,
     CLIENT_EPHEMERAL,
+    KEM_CIPHERTEXT,
+    KEM_EPHEMERAL,
+    KEM_MESSAGE,
+    KEM_SEED,
+    KEM_SHARED_SECRET,
     MIDDLEBOX,
     OLD_SECRET,
     ROUTE,
@@ -26,8 +31,11 @@ from .fixed import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from securestream.protocol.keys import PrivateKey, PublicKey, SharedSecret
+    from securestream.protocol.hybrid import ClientPostQuantum, PostQuantum
+    from securestream.protocol.keys import PublicKey, SharedSecret
+    from securestream.protocol.mlkem import DecapsulationKey
 
+HYBRID = "XXhfs: the client knows the server's key"
 KNOWS_SERVER = "XX: the client knows the server's key"
 ONE_SUITE = "XXpsk0: the second of two secrets, one suite in common, credentials"
 XCHACHA20, AEGIS = Suite.XCHACHA20_POLY1305, Suite.AEGIS_256
@@ -44,6 +52,7 @@ class Client:
     random_route: str | None
     secret: str | None
     suites: list[int]
+    post_quantum: ClientPostQuantum
     credentials: str
 
 
@@ -55,16 +64,39 @@ class Server:
     ephemeral_private_key: str
     secrets: list[str]
     suites: list[int]
+    post_quantum: PostQuantum
     credentials: str
 
 
 @dataclass(frozen=True, kw_only=True)
+class Kem:
+    """ML-KEM-768 in the hybrid handshake: what is random in it, by FIPS 203's names, and what comes of it.
+
+    `d_z`            the client's KeyGen, d | z (64)
+    `m`              the server's Encaps (32)
+    `ciphertext`     what that gives
+    `shared_secret`  and what both sides then have
+    """
+
+    d_z: str
+    m: str
+    ciphertext: str
+    shared_secret: str
+
+
+KEM = Kem(
+    d_z=KEM_SEED.hex(), m=KEM_MESSAGE.hex(), ciphertext=KEM_CIPHERTEXT.hex(), shared_secret=KEM_SHARED_SECRET.hex()
+)
+
+
+@dataclass(frozen=True, kw_only=True)
 class HandshakeVector:
-    """One handshake that succeeds. The frames are whole, with their length."""
+    """One handshake that succeeds. The frames are whole, with their length. `kem` is there where it is hybrid."""
 
     name: str
     client: Client
     server: Server
+    kem: Kem | None
     hello: str
     challenge: str
     response: str
@@ -109,7 +141,9 @@ def sides(
     secrets: Sequence[SharedSecret] = (),
     client_suites: Sequence[Suite] = (AEGIS, XCHACHA20),
     server_suites: Sequence[Suite] = (AEGIS, XCHACHA20),
-    server: PrivateKey = SERVER,
+    client_wants: ClientPostQuantum = "off",
+    server_wants: PostQuantum = "off",
+    kem_ephemeral: DecapsulationKey = KEM_EPHEMERAL,
 ) -> Sides:
     """Both sides with the fixed keys. A server with secrets demands one."""
     client = ClientHandshake(
@@ -118,13 +152,20 @@ def sides(
         middlebox_key=middlebox_key,
         secret=secret,
         suites=client_suites,
+        post_quantum=client_wants,
         ephemeral=CLIENT_EPHEMERAL,
+        kem_ephemeral=kem_ephemeral,
     )
     policy = SecretPolicy.REQUIRED if secrets else SecretPolicy.OFF
     return Sides(
         client=client,
         server=ServerHandshake(
-            key=server, suites=server_suites, secrets=secrets, secret_policy=policy, ephemeral=SERVER_EPHEMERAL
+            key=SERVER,
+            suites=server_suites,
+            secrets=secrets,
+            secret_policy=policy,
+            post_quantum=server_wants,
+            ephemeral=SERVER_EPHEMERAL,
         ),
     )
 
@@ -146,6 +187,8 @@ def handshake_vector(
     secrets: Sequence[SharedSecret] = (),
     client_suites: Sequence[Suite] = (AEGIS, XCHACHA20),
     server_suites: Sequence[Suite] = (AEGIS, XCHACHA20),
+    client_wants: ClientPostQuantum = "off",
+    server_wants: PostQuantum = "off",
     client_credentials: bytes = b"",
     server_credentials: bytes = b"",
 ) -> HandshakeVector:
@@ -158,6 +201,8 @@ def handshake_vector(
             secrets=secrets,
             client_suites=client_suites,
             server_suites=server_suites,
+            client_wants=client_wants,
+            server_wants=server_wants,
         )
         hello, h1 = both.hello(), both.client.handshake_hash
         challenge, h2 = both.challenge(server_credentials), both.client.handshake_hash
@@ -173,6 +218,7 @@ def handshake_vector(
             random_route=ROUTE.hex() if server_key is None else None,
             secret=hex_of_secret(secret),
             suites=[int(suite) for suite in client_suites],
+            post_quantum=client_wants,
             credentials=client_credentials.hex(),
         ),
         server=Server(
@@ -180,8 +226,10 @@ def handshake_vector(
             ephemeral_private_key=bytes(SERVER_EPHEMERAL).hex(),
             secrets=[bytes(each).hex() for each in secrets],
             suites=[int(suite) for suite in server_suites],
+            post_quantum=server_wants,
             credentials=server_credentials.hex(),
         ),
+        kem=KEM if both.client.session.post_quantum else None,
         hello=hello.hex(),
         challenge=challenge.hex(),
         response=response.hex(),
@@ -197,6 +245,10 @@ def handshake_vector(
 
 
 def handshake_vectors() -> list[HandshakeVector]:
+    return [*classical_vectors(), *hybrid_vectors()]
+
+
+def classical_vectors() -> list[HandshakeVector]:
     """Noise_XX and Noise_XXpsk0, each way of the route, credentials, and the choice of a suite."""
     return [
         handshake_vector(KNOWS_SERVER),
@@ -220,4 +272,30 @@ def handshake_vectors() -> list[HandshakeVector]:
             client_suites=[XCHACHA20],
             client_credentials=fixed("client's credentials", 1),
         ),
+    ]
+
+
+def hybrid_vectors() -> list[HandshakeVector]:
+    """The same two with hfs, and what a client does that was refused them."""
+    return [
+        handshake_vector(HYBRID, client_wants="prefer", server_wants="prefer"),
+        handshake_vector(
+            "XXhfs: the client knows no server, both require the hybrid handshake, both sides show credentials",
+            server_key=None,
+            client_wants="require",
+            server_wants="require",
+            client_credentials=fixed("client's credentials", 100),
+            server_credentials=fixed("server's credentials", 1_000),
+        ),
+        handshake_vector(
+            "XXhfs+psk0: the second of two secrets",
+            secret=SECRET,
+            secrets=[OLD_SECRET, SECRET],
+            client_wants="prefer",
+            server_wants="prefer",
+        ),
+        handshake_vector(
+            "XX: a server that prefers the hybrid handshake takes a classical hello", server_wants="prefer"
+        ),
+        handshake_vector("XX: the client was refused the hybrid handshake, and says so", client_wants="fallback"),
     ]

@@ -9,12 +9,16 @@ from securestream.protocol.codes import AlertCode
 from securestream.protocol.handshake import SecretPolicy
 from securestream.protocol.keys import LOW_ORDER
 from securestream.protocol.messages import Kind, encode_alert_frame, encode_frame
+from securestream.protocol.mlkem import DecapsulationKey
 
 from ..protocol.support import BOTH_SUITES, body, flipped
-from .fixed import OLD_SECRET, OTHER_SERVER, SECRET, SERVER, nothing_random
+from .fixed import KEM_EPHEMERAL, KEM_SEED, OLD_SECRET, OTHER_SERVER, SECRET, SERVER, nothing_random
 from .handshakes import AEGIS, XCHACHA20, sides
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from securestream.protocol.hybrid import ClientPostQuantum, PostQuantum
     from securestream.protocol.keys import SharedSecret
     from securestream.protocol.suites import Suite
 
@@ -29,6 +33,7 @@ class HelloFailure:
     server_secrets: list[str]
     gate: str
     require_route: bool
+    server_post_quantum: PostQuantum
     frame: str
     alert: int
 
@@ -41,6 +46,7 @@ def hello_failure(
     policy: SecretPolicy = SecretPolicy.OFF,
     suites: tuple[Suite, ...] = BOTH_SUITES,
     require_route: bool = False,
+    server_wants: PostQuantum = "off",
 ) -> HelloFailure:
     return HelloFailure(
         name=name,
@@ -49,13 +55,21 @@ def hello_failure(
         server_secrets=[] if policy is SecretPolicy.OFF else [bytes(SECRET).hex()],
         gate=policy.name.lower(),
         require_route=require_route,
+        server_post_quantum=server_wants,
         frame=frame.hex(),
         alert=int(alert),
     )
 
 
-def good_hello(secret: SharedSecret | None = None) -> bytes:
-    return body(sides(secret=secret).client.hello(), Kind.HELLO)
+def good_hello(
+    secret: SharedSecret | None = None,
+    wants: ClientPostQuantum = "off",
+    *,
+    suites: Sequence[Suite] = (AEGIS, XCHACHA20),
+    kem_ephemeral: DecapsulationKey = KEM_EPHEMERAL,
+) -> bytes:
+    both = sides(secret=secret, client_suites=suites, client_wants=wants, kem_ephemeral=kem_ephemeral)
+    return body(both.client.hello(), Kind.HELLO)
 
 
 def replaced(data: bytes, at: int, new: bytes) -> bytes:
@@ -68,7 +82,7 @@ def hello(data: bytes) -> bytes:
 
 
 def hello_failures() -> list[HelloFailure]:
-    return [*faults_of_hello(), *points_in_hello(), *faults_of_secret(), *faults_of_choice()]
+    return [*faults_of_hello(), *points_in_hello(), *faults_of_secret(), *faults_of_choice(), *faults_of_hybrid()]
 
 
 def faults_of_hello() -> list[HelloFailure]:
@@ -129,7 +143,7 @@ def faults_of_choice() -> list[HelloFailure]:
     wants_another = sides(server_key=OTHER_SERVER.public_key, middlebox_key=SERVER.public_key)
     another = body(wants_another.client.hello(), Kind.HELLO)
     no_suite, no_key = AlertCode.NO_COMMON_SUITE, AlertCode.UNKNOWN_SERVER_KEY
-    only_new = body(sides(client_suites=[AEGIS]).client.hello(), Kind.HELLO)
+    only_new = good_hello(suites=[AEGIS])
     return [
         hello_failure("no common suite", hello(only_new), no_suite, suites=(XCHACHA20,)),
         hello_failure("none of its suites is known", hello(replaced(good_hello(), 6, b"\xf0\xf1")), no_suite),
@@ -138,4 +152,69 @@ def faults_of_choice() -> list[HelloFailure]:
         hello_failure(
             "one bit of a route that is required", hello(flipped(good_hello(), 8 * 20)), no_key, require_route=True
         ),
+    ]
+
+
+def not_a_key(place: int, value: int) -> DecapsulationKey:
+    """One whose public half has this coefficient: no encapsulation key where it is 3,329 or more."""
+    key = DecapsulationKey.from_seed(KEM_SEED)
+    at, odd = divmod(3 * place, 2)
+    pair = int.from_bytes(key.public_bytes[at : at + 2], "little")
+    kept = pair & (0x000F if odd else 0xF000)
+    key.public_bytes = replaced(key.public_bytes, at, (kept | value << 4 * odd).to_bytes(2, "little"))
+    return key
+
+
+def faults_of_hybrid() -> list[HelloFailure]:
+    """Of what the hybrid handshake adds; the server has it unless it is said that it hasn't."""
+
+    def fault(
+        name: str,
+        data: bytes,
+        alert: AlertCode = AlertCode.PROTOCOL_ERROR,
+        *,
+        wants: PostQuantum = "prefer",
+        policy: SecretPolicy = SecretPolicy.OFF,
+        suites: tuple[Suite, ...] = BOTH_SUITES,
+    ) -> HelloFailure:
+        frame = encode_frame(Kind.HELLO, data)
+        return hello_failure(f"hybrid: {name}", frame, alert, server_wants=wants, policy=policy, suites=suites)
+
+    good, with_secret, other = (good_hello(secret, "prefer") for secret in (None, SECRET, OLD_SECRET))
+    again, version, required = good_hello(wants="fallback"), AlertCode.UNSUPPORTED_VERSION, SecretPolicy.REQUIRED
+    first, last, only_new = not_a_key(0, 3_329), not_a_key(767, 4_095), good_hello(wants="prefer", suites=[AEGIS])
+    return [
+        fault("a server that has none", good, version, wants="off"),
+        fault("a classical hello where it is demanded", good_hello(), version, wants="require"),
+        fault("a second attempt, and nobody has refused the first", again, AlertCode.INAPPROPRIATE_FALLBACK),
+        fault("the same where it is demanded", again, AlertCode.INAPPROPRIATE_FALLBACK, wants="require"),
+        fault("a frame of less than 1,274 bytes", good[: 1_273 - 3]),
+        fault("a frame of more than 1,400 bytes", good + bytes(1_401 - 3 - len(good))),
+        fault("the encapsulation key is a byte short", good[:-1]),
+        fault("a byte behind it", good + b"\0"),
+        fault("mode says classical", replaced(good, 4, b"\0")),
+        fault("mode says secret, the tags are missing", replaced(good, 4, b"\3")),
+        fault("the first coefficient is 3,329", good_hello(wants="prefer", kem_ephemeral=first)),
+        fault("the last coefficient is 4,095", good_hello(wants="prefer", kem_ephemeral=last)),
+        fault("the same behind a secret", good_hello(SECRET, "prefer", kem_ephemeral=last), policy=required),
+        fault("another secret", other, AlertCode.BAD_SECRET, policy=required),
+        fault(
+            "another secret, and the last coefficient is 4,095",
+            good_hello(OLD_SECRET, "prefer", kem_ephemeral=last),
+            AlertCode.BAD_SECRET,
+            policy=required,
+        ),
+        fault(
+            "one bit of the encapsulation key behind a secret",
+            flipped(with_secret, 8 * (len(with_secret) - 100)),
+            AlertCode.BAD_SECRET,
+            policy=required,
+        ),
+        fault(
+            "one bit of the last tag behind a secret",
+            flipped(with_secret, 8 * len(with_secret) - 1),
+            AlertCode.BAD_SECRET,
+            policy=required,
+        ),
+        fault("no common suite", only_new, AlertCode.NO_COMMON_SUITE, suites=(XCHACHA20,)),
     ]

@@ -9,7 +9,7 @@ import pytest
 from securestream.protocol.errors import RemoteProtocolError
 from securestream.protocol.handshake import SecretPolicy, ServerHandshake
 from securestream.protocol.keys import PrivateKey, SharedSecret
-from securestream.protocol.messages import FrameReader, Kind, decode_alert_body_untrusted
+from securestream.protocol.messages import LENGTHS, FrameReader, Kind, Lengths, decode_alert_body_untrusted
 from securestream.protocol.records import End, RecordReader
 from securestream.protocol.suites import RecordType, Suite
 
@@ -44,17 +44,18 @@ def test_no_two_vectors_have_one_name(make: Callable[[], Sequence[Vector]]) -> N
     assert len(set(names)) == len(names)
 
 
-def test_each_type_each_suite_and_both_ways_of_noise_are_there() -> None:
+def test_each_type_each_suite_and_each_mode_are_there() -> None:
     assert {record.type for vector in stream_vectors() for record in vector.records} == set(RecordType)
     assert {vector.suite for vector in stream_vectors()} == set(Suite)
-    assert {vector.client.secret is None for vector in handshake_vectors()} == {True, False}
+    modes = {(vector.client.secret is None, vector.kem is None) for vector in handshake_vectors()}
+    assert len(modes) == 4
 
 
 # --- handshakes -------------------------------------------------------------------------------------
 
 
-def read_frame(data: bytes, kinds: Collection[Kind]) -> tuple[Kind, bytes]:
-    reader = FrameReader()
+def read_frame(data: bytes, kinds: Collection[Kind], lengths: Lengths = LENGTHS) -> tuple[Kind, bytes]:
+    reader = FrameReader(lengths)
     reader.feed(data)
     frame = reader.next_frame(kinds)
     assert frame is not None
@@ -77,6 +78,7 @@ def test_the_server_refuses_the_hello(vector: HelloFailure) -> None:
         secrets=[SharedSecret(bytes.fromhex(secret)) for secret in vector.server_secrets],
         secret_policy=SecretPolicy[vector.gate.upper()],
         require_route=vector.require_route,
+        post_quantum=vector.server_post_quantum,
     )
     assert refused_with(lambda: server.hello(read_frame(bytes.fromhex(vector.frame), {Kind.HELLO})[1])) == vector.alert
 
@@ -89,6 +91,8 @@ def sides_of(vector: FrameFailure) -> Sides:
         secret=SharedSecret(bytes.fromhex(handshake.client.secret)) if handshake.client.secret else None,
         secrets=secrets,
         client_suites=[Suite(number) for number in handshake.client.suites],
+        client_wants=handshake.client.post_quantum,
+        server_wants=handshake.server.post_quantum,
     )
     assert both.hello().hex() == handshake.hello
     return both
@@ -108,7 +112,7 @@ def test_the_reader_refuses_the_frame(vector: FrameFailure) -> None:
 
 def take_challenge(both: Sides, frame: bytes) -> list[int]:
     """The code, where it is an alert frame."""
-    kind, body = read_frame(frame, {Kind.CHALLENGE, Kind.ALERT})
+    kind, body = read_frame(frame, {Kind.CHALLENGE, Kind.ALERT}, both.client.lengths)
     if kind is Kind.ALERT:
         return [decode_alert_body_untrusted(body)]
     both.client.challenge(body)
