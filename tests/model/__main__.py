@@ -2,7 +2,8 @@
 disagreement.
 
 For each query: the expected verdict, and each engine's verdict and seconds.  SPASS and E answer questions of
-reachability only: where they are not asked the table says "-", and where they are asked in the long run only "long".
+reachability only: where they are not asked the table says "-", or "implied" by a query that says more, and where they
+are asked in the long run only "long".
 Below it, the attack on each mutant in words.
 """
 
@@ -17,7 +18,7 @@ from tests.model import engine, tptp
 from tests.model.attacks import tell
 from tests.model.engine import SECONDS, Finding
 from tests.model.mutants import MUTANTS
-from tests.model.queries import QUERIES, Query, Verdict
+from tests.model.queries import PROVERS, QUERIES, Query, Verdict
 
 Timed = tuple[Verdict, float]
 
@@ -43,7 +44,9 @@ def cell(query: Query, prover: str, asked: dict[tuple[Query, str], Future[Timed]
     if (query, prover) in asked:
         verdict, seconds = asked[query, prover].result()
         return f"{verdict.value} {seconds:.1f}", verdict is query.expected
-    return ("long" if query.for_provers and query.slow_for_provers else "-"), True
+    if query.implied_by:
+        return "implied", True
+    return ("long" if prover in query.provers else "-"), True
 
 
 def table(
@@ -55,7 +58,7 @@ def table(
     print(f"{'':{width}}  {'expected':9} {'saturator':16} {'SPASS':16} {'E':16}")
     for query in queries:
         finding, seconds = found[query]
-        cells = [cell(query, prover, asked) for prover in tptp.PROVERS]
+        cells = [cell(query, prover, asked) for prover in PROVERS]
         good = finding.verdict is query.expected and all(right for _, right in cells)
         wrong += not good
         texts = [f"{finding.verdict.value} {seconds:.1f}", *(text for text, _ in cells)]
@@ -93,8 +96,8 @@ def main() -> int:
             else {
                 (query, prover): pool.submit(timed_prover, query, prover)
                 for query in queries
-                for prover in tptp.PROVERS
-                if query.for_provers and (options.long or not query.slow_for_provers)
+                for prover in query.provers
+                if options.long or not query.slow_for_provers
             }
         )
         found = saturator_verdicts()

@@ -15,7 +15,7 @@ from tests.model import engine, tptp
 from tests.model.attacks import tell
 from tests.model.handshake_model import Flaws
 from tests.model.mutants import MUTANTS, Mutant
-from tests.model.queries import QUERIES, Query, Secret, Verdict
+from tests.model.queries import PROVERS, QUERIES, Query, Secret, Verdict
 from tests.model.saturate import EverythingDerivable, OutOfTime, Rule, Saturation
 from tests.model.terms import Term, function, match, subterms, unify, var
 
@@ -45,7 +45,7 @@ def finding_for(query: Query) -> Finding:
 
 
 def questions() -> list[tuple[Query, str]]:
-    return [(query, prover) for query in ALL if query.for_provers for prover in tptp.PROVERS]
+    return [(query, prover) for query in ALL for prover in query.provers]
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +129,16 @@ def test_every_secret_is_on_the_wire(query: Query) -> None:
     parts = [part for conclusion in said for part in subterms(conclusion)]
     for message in query.goal.messages:
         assert any(True for part in parts for _ in unify(engine.apart(message), part))
+
+
+@pytest.mark.shows("model")
+@pytest.mark.parametrize("query", [query for query in ALL if query.implied_by], ids=name_of)
+def test_who_can_not_do_more_can_not_do_less(query: Query) -> None:
+    """A query that SPASS and E are not asked has the goal of one that they are asked, and an attacker who has less."""
+    (stronger,) = [other for other in QUERIES if other.name == query.implied_by]
+    assert (stronger.goal, stronger.expected) == (query.goal, Verdict.HOLDS)
+    assert set(stronger.setting.rules()) > set(query.setting.rules())
+    assert stronger.provers == PROVERS
 
 
 def test_names_of_queries_are_unique() -> None:
