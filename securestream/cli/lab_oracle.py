@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
 from ..lab.oracle import ATTACKERS, CHANCE, POLICIES, OracleRow, attack
-from ..lab.results import Experiment
-from .lab_screen import (
-    JSON,
-    MARKDOWN,
-    POLICY,
-    SEED,
-    Shown,
-    percent,
-    print_table,
-    progress,
-    this_command,
-    write_json,
-    write_markdown,
-)
+from .lab_measurement import MEASURING, Findings, Measuring, publish
+from .lab_screen import POLICY, Shown, percent, progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
 _EXAMPLES = """\b
 Examples:
@@ -38,7 +25,7 @@ NOTE = (
 PRICELESS = "Without a price: no better than chance, as far as so many trials show."
 
 
-@click.command(epilog=_EXAMPLES, params=[POLICY, SEED, JSON, MARKDOWN])
+@click.command(epilog=_EXAMPLES, params=[POLICY, *MEASURING])
 @click.option(
     "--attacker",
     "attackers",
@@ -50,25 +37,15 @@ PRICELESS = "Without a price: no better than chance, as far as so many trials sh
 @click.option(
     "--trials", type=click.IntRange(1, 10_000), default=10, show_default=True, help="Symbols that are guessed, each."
 )
-def oracle(
-    policies: tuple[str, ...],
-    attackers: tuple[str, ...],
-    trials: int,
-    seed: int,
-    json_file: Path | None,
-    markdown_file: Path | None,
-) -> None:
+def oracle(policies: tuple[str, ...], attackers: tuple[str, ...], trials: int, **given: Unpack[Measuring]) -> None:
     """Attacks a secret that is compressed together with the attacker's text (BREACH), through the real stream.
 
     A symbol of the secret is one of 16, so chance is 6 %.
     """
-    rows = list(_attack(policies or POLICIES, attackers or tuple(ATTACKERS), trials, seed))
+    rows = list(_attack(policies or POLICIES, attackers or tuple(ATTACKERS), trials, given["seed"]))
     table = Shown(f"Symbols guessed right, of {trials}; chance is {percent(CHANCE)}", COLUMNS, list(map(_cells, rows)))
-    print_table(table)
-    click.echo(NOTE)
-    click.echo(PRICELESS)
-    write_markdown("A compressed secret, by padding policy", [table], [NOTE, PRICELESS], markdown_file)
-    write_json(Experiment("oracle", this_command(), seed, (), tuple(rows), (NOTE,)), json_file)
+    title, legend = "A compressed secret, by padding policy", f"{NOTE}\n{PRICELESS}"
+    publish(Findings(kind="oracle", title=title, tables=[table], legend=legend, rows=rows, notes=[NOTE]), given)
 
 
 def _attack(policies: Sequence[str], attackers: Sequence[str], trials: int, seed: int) -> Iterator[OracleRow]:

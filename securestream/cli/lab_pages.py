@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
 from ..lab.defences import defence
 from ..lab.pages import FOLDS, PagesRow, attack
 from ..lab.pydoc_pages import pydoc_pages
-from ..lab.results import Experiment, Provenance, digest_of
+from ..lab.results import Provenance, digest_of
 from ..lab.visits import MEAN_DELAY, MOST_COOKIE, MOST_OWN_PART, visit_pages
 from .common import Failure
-from .lab_screen import (
-    JSON,
-    MARKDOWN,
-    SEED,
-    Shown,
-    percent,
-    print_table,
-    progress,
-    provenance_line,
-    this_command,
-    write_json,
-    write_markdown,
-)
+from .lab_measurement import MEASURING, Findings, Measuring, publish
+from .lab_screen import Shown, percent, progress, provenance_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 _EXAMPLES = """\b
 Examples:
@@ -63,7 +51,7 @@ def _defence_name(text: str) -> str:
     return text
 
 
-@click.command(epilog=_EXAMPLES, params=[SEED, JSON, MARKDOWN])
+@click.command(epilog=_EXAMPLES, params=[*MEASURING])
 @click.option(
     "--policy",
     "names",
@@ -74,14 +62,12 @@ def _defence_name(text: str) -> str:
 )
 @click.option("--pages", "count", type=click.IntRange(2), default=60, show_default=True, help="Of pydoc's, so many.")
 @click.option("--visits", type=click.IntRange(FOLDS), default=20, show_default=True, help="To each page, so many.")
-def pages(
-    names: tuple[str, ...], count: int, visits: int, seed: int, json_file: Path | None, markdown_file: Path | None
-) -> None:
+def pages(names: tuple[str, ...], count: int, visits: int, **given: Unpack[Measuring]) -> None:
     """Attacks real transfers: which of pydoc's pages was fetched?
 
     Each visit is a connection through the real stream; the attacker sees its records: sizes, directions, times.
     """
-    site = pydoc_pages(count)
+    site, seed = pydoc_pages(count), given["seed"]
     text = "HTML pages by pydoc, over the real stream"
     sizes = [len(page) for page in site.values()]
     provenance = Provenance("pydoc-pages", "real", text, len(site), digest_of(sizes), {"seed of visits": str(seed)})
@@ -92,11 +78,16 @@ def pages(
             rows += _rows(name, site, visits, seed, step)
     title = f"{provenance_line(provenance)}; {visits} visits to each; by chance: {percent(1 / len(site))}"
     cells = [_cells([row for row in rows if row.defence == name], rows[0]) for name in chosen]
-    table = Shown(title, COLUMNS, cells)
-    print_table(table)
-    click.echo(LEGEND)
-    write_json(Experiment("pages", this_command(), seed, (provenance,), tuple(rows), NOTES), json_file)
-    write_markdown("Which page was it?", [table], [*LEGEND.splitlines(), *NOTES], markdown_file)
+    found = Findings(
+        kind="pages",
+        title="Which page was it?",
+        tables=[Shown(title, COLUMNS, cells)],
+        legend=LEGEND,
+        rows=rows,
+        provenances=[provenance],
+        notes=NOTES,
+    )
+    publish(found, given)
 
 
 def _rows(name: str, site: dict[str, bytes], visits: int, seed: int, step: Callable[[str], None]) -> list[PagesRow]:

@@ -134,18 +134,6 @@ def print_table(table: Shown) -> None:
         click.echo(" ".join([line[0].ljust(widths[0]), *cells]))
 
 
-def write_markdown(title: str, tables: Sequence[Shown], notes: Sequence[str], markdown_file: Path | None) -> None:
-    """The same tables as a page of the documentation, where it is wanted."""
-    if markdown_file is None:
-        return
-    lines = [f"# {title}", "", f"Made by `{this_command()}`.", "", *(f"* {note}" for note in notes)]
-    for table in tables:
-        head = f"| {' | '.join(table.columns)} |"
-        rows = [f"| {' | '.join(row)} |" for row in table.rows]
-        lines += ["", f"## {table.title}", "", head, "|---|" + "---:|" * (len(table.columns) - 1), *rows]
-    markdown_file.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
 def percent(share: float) -> str:
     """A share in few characters: 0.12%, 1.2%, 12%, 1234%."""
     digits = 2 if share < 0.01 else 1 if share < 0.1 else 0

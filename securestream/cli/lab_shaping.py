@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Unpack
 
 import click
 
-from ..lab.results import Experiment, Provenance, digest_of
+from ..lab.results import Provenance, digest_of
 from ..lab.rhythm import BANDWIDTH, BLOCK, BURST, INTERVAL, RECORD, SECONDS, SHAPES, SHOWN, ShapingRow, bouts, shape
-from .lab_screen import (
-    JSON,
-    MARKDOWN,
-    SEED,
-    Shown,
-    percent,
-    print_table,
-    progress,
-    provenance_line,
-    this_command,
-    write_json,
-    write_markdown,
-)
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from .lab_measurement import MEASURING, Findings, Measuring, publish
+from .lab_screen import Shown, percent, progress, provenance_line
 
 _EXAMPLES = """\b
 Examples:
@@ -44,14 +30,15 @@ NOTES = (
 )
 
 
-@click.command(epilog=_EXAMPLES, params=[SEED, JSON, MARKDOWN])
+@click.command(epilog=_EXAMPLES, params=[*MEASURING])
 @click.option("--seconds", type=click.IntRange(10, 36_000), default=SECONDS, show_default=True, help="Of virtual time.")
-def shaping(seconds: int, seed: int, json_file: Path | None, markdown_file: Path | None) -> None:
+def shaping(seconds: int, **given: Unpack[Measuring]) -> None:
     """Shows the wire with shaping off and on, and measures what it hides and costs.
 
     A program that talks in bouts sends through the real stream: with nothing, with cover traffic, and at a
     constant rate.
     """
+    seed = given["seed"]
     messages = bouts(seed, seconds)
     text = f"messages of a program that talks in bouts, within {seconds} s"
     digest = digest_of([message.size for message in messages])
@@ -61,12 +48,17 @@ def shaping(seconds: int, seed: int, json_file: Path | None, markdown_file: Path
         for name in SHAPES:
             rows.append(shape(name, seed, seconds))
             step(name)
-    table = Shown(provenance_line(provenance), COLUMNS, [_cells(row) for row in rows])
-    print_table(table)
-    click.echo(LEGEND)
+    found = Findings(
+        kind="shaping",
+        title="What rhythm tells",
+        tables=[Shown(provenance_line(provenance), COLUMNS, [_cells(row) for row in rows])],
+        legend=LEGEND,
+        rows=rows,
+        provenances=[provenance],
+        notes=NOTES,
+    )
+    publish(found, given)
     _draw(rows)
-    write_json(Experiment("shaping", this_command(), seed, (provenance,), tuple(rows), NOTES), json_file)
-    write_markdown("What rhythm tells", [table], [*LEGEND.splitlines(), *NOTES], markdown_file)
 
 
 def _cells(row: ShapingRow) -> list[str]:

@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
 from ..lab.policies import STANDARD
-from ..lab.results import Experiment
 from ..lab.sizes import LOOKS, LooksRow, SizesRow, measure_by_name, repeated_looks
 from .common import Failure
-from .lab_screen import (
-    CAPTURE,
-    CORPUS,
-    CSV,
-    JSON,
-    MARKDOWN,
-    POLICY,
-    PORT,
-    SEED,
-    Shown,
-    choose_corpora,
-    percent,
-    print_table,
-    progress,
-    provenance_line,
-    this_command,
-    write_json,
-    write_markdown,
-)
+from .lab_measurement import MEASURING, Findings, Measuring, publish
+from .lab_screen import CAPTURE, CORPUS, CSV, POLICY, PORT, Shown, choose_corpora, percent, progress, provenance_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -55,7 +37,7 @@ NOTES = (
 )
 
 
-@click.command(epilog=_EXAMPLES, params=[CORPUS, CSV, CAPTURE, PORT, POLICY, SEED, JSON, MARKDOWN])
+@click.command(epilog=_EXAMPLES, params=[CORPUS, CSV, CAPTURE, PORT, POLICY, *MEASURING])
 @click.option("--looks", is_flag=True, help="Also: the same object seen 1 to 256 times.")
 def sizes(
     corpora: tuple[str, ...],
@@ -64,26 +46,27 @@ def sizes(
     port: int | None,
     policies: tuple[str, ...],
     looks: bool,
-    seed: int,
-    json_file: Path | None,
-    markdown_file: Path | None,
+    **given: Unpack[Measuring],
 ) -> None:
     """Measures what each policy costs and hides: one message for each object of a corpus.
 
     Without --corpus, --csv and --pcap: the pages of pydoc.
     """
+    seed = given["seed"]
     chosen = choose_corpora(corpora, csv_file, capture_file, port, seed)
     names = policies or STANDARD
     rows = list(_measure(chosen, names, seed))
     again = [row for corpus in chosen for name in names for row in repeated_looks(name, corpus, seed)] if looks else []
-    tables = [table for corpus in chosen for table in _tables(corpus, rows, again)]
-    for table in tables:
-        print_table(table)
-    click.echo(LEGEND)
-    notes = [*(provenance_line(corpus.provenance) for corpus in chosen), *LEGEND.splitlines(), *NOTES]
-    write_markdown("What padding costs and hides", tables, notes, markdown_file)
-    provenances = tuple(corpus.provenance for corpus in chosen)
-    write_json(Experiment("sizes", this_command(), seed, provenances, (*rows, *again), NOTES), json_file)
+    found = Findings(
+        kind="sizes",
+        title="What padding costs and hides",
+        tables=[table for corpus in chosen for table in _tables(corpus, rows, again)],
+        legend=LEGEND,
+        rows=[*rows, *again],
+        provenances=[corpus.provenance for corpus in chosen],
+        notes=NOTES,
+    )
+    publish(found, given)
 
 
 def _tables(corpus: Corpus, rows: Sequence[SizesRow], again: Sequence[LooksRow]) -> Iterator[Shown]:
