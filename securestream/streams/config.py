@@ -253,7 +253,8 @@ class ServerConfig:
     `keep_alive`         seconds of sending nothing after which a server sends an empty record, so that nothing on the
                          way forgets the connection; default never. A client's is `send_cover_traffic`
     `recheck`            seconds after which `authorize` is asked again about the clients that are in, each time; one
-                         that it refuses then is told so, with alert 7 or 8, and its connection ends. Default never
+                         that it refuses then is told so, with alert 7 or 8, and its connection ends. Default never,
+                         and never with a verifier whose credentials age (`Verifier.ages`)
     `instruments`        told of what happens, see `Instrument`
 
     Raises `ValueError` and `TypeError`.
@@ -289,6 +290,8 @@ class ServerConfig:
         check_type("limits", self.limits, Limits)
         if not self.keep_alive > 0 or not self.recheck > 0:
             raise ValueError("keep_alive and recheck are seconds, more than none")
+        if self.recheck < math.inf and getattr(self.authorize, "ages", False):
+            raise ValueError("recheck would end every connection: what this authorize takes ages, as tokens do")
         object.__setattr__(self, "post_quantum", what_can_be(self.post_quantum, get_args(PostQuantum)))
         _check_common(self)
 

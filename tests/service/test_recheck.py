@@ -13,6 +13,7 @@ import pytest
 import trio
 
 import securestream as ss
+from securestream.trust.credentials.tokens import TokenVerifier
 
 from ..streams.support import PATIENCE, matching_configs, receive_until_error
 from .support import ask, serving, serving_tcp, shout
@@ -202,3 +203,15 @@ def test_what_is_no_time_is_refused(recheck: float) -> None:
 def test_a_handler_alone_can_not_ask_again() -> None:
     with pytest.raises(ValueError, match="recheck need"):
         ss.secure_handler(shout, replace(matching_configs()[1], recheck=1))
+
+
+@pytest.mark.parametrize("several", [False, True], ids=["alone", "one of several"])
+def test_what_ages_by_itself_is_not_asked_for_again(several: bool) -> None:
+    verifier: ss.Verifier = TokenVerifier(bytes(range(32)), "HS256")
+    if several:
+        verifier = ss.SeveralVerifier(ss.Ed25519Verifier([]), verifier)
+    key = ss.PrivateKey.generate()
+    assert ss.ServerConfig(key=key, authorize=verifier).recheck == math.inf
+    with pytest.raises(ValueError, match="recheck would end every connection"):
+        ss.ServerConfig(key=key, authorize=verifier, recheck=60)
+    assert ss.ServerConfig(key=key, authorize=ss.Ed25519Verifier([]), recheck=60).recheck == 60

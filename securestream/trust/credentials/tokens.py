@@ -119,6 +119,8 @@ class TokenVerifier(Verifier):
     A token has at most 8,192 bytes. The principal is a `TokenHolder`. Raises `ValueError` and `TypeError`.
     """
 
+    ages: bool = True
+
     def __init__(
         self,
         key: PublicKey,

@@ -29,7 +29,13 @@ class Shows(Protocol):
 
 
 class Verifier(ABC):
-    """An `authorize=` or `verify_server=` that goes by what the peer shows."""
+    """An `authorize=` or `verify_server=` that goes by what the peer shows.
+
+    `ages`  whether what it takes is good for a moment only, as tokens are, so that it can't be asked again about a
+            client that is in (`ServerConfig.recheck`)
+    """
+
+    ages: bool = False
 
     async def __call__(self, peer: Shows) -> object:
         """Who the peer is. Raises `CredentialsRefused`, a `PermissionError`."""
