@@ -46,6 +46,11 @@ _BINDING_LABEL = b"EXPERIMENTAL securestream/tls"  # RFC 5705 section 4: what is
 _BINDING_SIZE = 64
 _TLS_RECORD = 16_384
 _MOST_AT_ONCE = 2**17
+# What a peer may say before the handshake is done: a few certificates of the largest keys. OpenSSL would take 131 KB of
+# a hello, and 102 KB of certificates.
+_MOST_OF_HANDSHAKE = 32_768
+# What may be due to a peer that takes nothing: answers to 150 changes of its keys (RFC 8446 section 4.6.3).
+_MOST_DUE = 4_096
 
 
 # --- keys -------------------------------------------------------------------------------------------
@@ -108,6 +113,7 @@ class TlsEndpoint:
         context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
         context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _let_pass)
+        context.set_verify_depth(0)  # or a stranger's chain is verified, for 0.1 s of computing, before it is let pass
         if is_client:
             context.set_alpn_protos([ALPN])
         else:
@@ -148,6 +154,8 @@ class TlsConnection:
         self._own_key = own_key
         self.is_done: bool = False  # the handshake
         self._is_closed = False
+        self._fed = 0  # before the handshake is done
+        self._due = b""  # what TLS has to say by itself, kept for what is sent next
         self.has_begun: bool = False  # whether it has said anything
         self.has_more: bool = False  # whether something may be there to decrypt
         self.has_ended: bool = False  # the peer has said that it sends nothing more
@@ -156,6 +164,7 @@ class TlsConnection:
         """What the transport gave."""
         if data:
             self._tls.bio_write(data)
+            self._fed += len(data)
             self.has_more = True
 
     def handshake(self) -> TlsFacts | None:
@@ -166,6 +175,8 @@ class TlsConnection:
         try:
             self._tls.do_handshake()
         except SSL.WantReadError:
+            if self._fed > _MOST_OF_HANDSHAKE:
+                raise RemoteProtocolError(f"TLS: a handshake of more than {_MOST_OF_HANDSHAKE:,} bytes") from None
             return None
         except SSL.Error as exc:
             raise _remote(exc) from None
@@ -201,7 +212,14 @@ class TlsConnection:
                 if parts:
                     break  # it comes again at the next call
                 raise _remote(exc) from None
+        self._keep_due()
         return b"".join(parts)
+
+    def _keep_due(self) -> None:
+        """A peer may ask for answers without end, each for itself of no more than a few bytes."""
+        self._due = self._take()
+        if len(self._due) > _MOST_DUE:
+            raise RemoteProtocolError("TLS: more questions of TLS's own than may be open", AlertCode.PROTOCOL_ERROR)
 
     def close(self) -> bytes:
         """close_notify (RFC 8446 section 6.1), once, behind what is due."""
@@ -212,7 +230,9 @@ class TlsConnection:
         return self._take()
 
     def _take(self) -> bytes:
-        parts = []
+        """What is due."""
+        parts = [self._due] if self._due else []
+        self._due = b""
         try:
             while True:
                 parts.append(self._tls.bio_read(_MOST_AT_ONCE))
