@@ -52,6 +52,8 @@ class SharedPort:
                 missing = exc
                 continue
             self._kept.append(kept)
+            # Asked for, and taken back: Linux lets any user listen where all that are bound have it and none listens.
+            kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
             self.port = kept.getsockname()[1]
         if not self._kept:
             raise missing

@@ -66,6 +66,17 @@ async def test_nobody_is_let_in_before_there_are_listeners_and_the_port_is_kept_
         other.bind(("127.0.0.1", port.port))
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_nobody_else_listens_there_while_no_process_does(host: str) -> None:
+    """Every server sets SO_REUSEADDR, any user's; where all are bound with it, Linux lets the first one listen."""
+    with ss.SharedPort(0) as chosen:
+        number = chosen.port
+    with ss.SharedPort(number, "0.0.0.0") as port:
+        with pytest.raises(OSError) as caught:
+            socket.create_server((host, port.port))
+        assert caught.value.errno == errno.EADDRINUSE
+
+
 async def test_all_interfaces_have_one_port_number() -> None:
     with ss.SharedPort(0) as port:
         assert {number for _, number in port.addresses} == {port.port}
