@@ -14,6 +14,8 @@ demands. `async with stream` of a secure stream does so by itself, `cut_on_error
 from __future__ import annotations
 
 import contextlib
+import math
+import select
 import socket
 import struct
 import sys
@@ -43,7 +45,9 @@ _TCP = (socket.AF_INET, socket.AF_INET6)
 # --- copying ----------------------------------------------------------------------------------------
 
 
-async def relay(one: trio.abc.HalfCloseableStream, other: trio.abc.HalfCloseableStream) -> None:
+async def relay(
+    one: trio.abc.HalfCloseableStream, other: trio.abc.HalfCloseableStream, *, look_every: float = math.inf
+) -> None:
     """Copies what either stream receives to the other, until both have ended. Half-close is kept.
 
     At most one chunk a direction is held, 131 KB or less: who doesn't read holds up who sends.
@@ -52,12 +56,16 @@ async def relay(one: trio.abc.HalfCloseableStream, other: trio.abc.HalfCloseable
     secure stream, with the alert that its peer is to get; otherwise the `trio.BrokenResourceError` of the one that
     broke. To take no more is to break, too: an end that follows is not passed on.
 
+    Who has ended and gone altogether can't be told from who has ended and listens on, unless it is sent something. With
+    `look_every`, seconds, the system is asked that often (on Linux): it knows where the connection has been reset, or
+    keep-alives (tcp(7)) went unanswered. Then there is nothing to wait for, and both directions are over.
+
     Closes neither stream; left by an exception, both are in the middle and to be cut off.
     """
-    directions = _Relay()
+    directions = _Relay(look_every)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(directions.copy, one, other, nursery.cancel_scope)
-        nursery.start_soon(directions.copy, other, one, nursery.cancel_scope)
+        nursery.start_soon(directions.carry, one, other, nursery.cancel_scope)
+        nursery.start_soon(directions.carry, other, one, nursery.cancel_scope)
     directions.check()
 
 
@@ -73,11 +81,23 @@ class _Break:
 class _Relay:
     """Both directions, and the first break of each kind: in receiving, and in sending."""
 
-    def __init__(self) -> None:
+    def __init__(self, look_every: float) -> None:
+        self._look_every = look_every
+        self._under_way = 2
         self._broken: _Break | None = None
         self._undelivered: _Break | None = None
 
-    async def copy(
+    async def carry(
+        self, source: trio.abc.HalfCloseableStream, sink: trio.abc.HalfCloseableStream, both: trio.CancelScope
+    ) -> None:
+        """One direction, and then for as long as `source` is there for the other one."""
+        await self._copy(source, sink, both)
+        self._under_way -= 1
+        if self._under_way:
+            await _until_gone(source, self._look_every)
+        both.cancel()
+
+    async def _copy(
         self, source: trio.abc.HalfCloseableStream, sink: trio.abc.HalfCloseableStream, both: trio.CancelScope
     ) -> None:
         """One direction, until its end or until a stream is broken."""
@@ -166,6 +186,21 @@ def _tcp_socket(stream: trio.abc.Stream) -> trio.socket.SocketType | None:
 def _reset_on_close(stream: trio.abc.Stream, on: bool) -> None:
     if (tcp := _tcp_socket(stream)) is not None:
         tcp.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", on, 0))
+
+
+async def _until_gone(stream: trio.abc.Stream, look_every: float) -> None:
+    await trio.sleep(look_every)
+    while not _is_gone(stream):  # noqa: ASYNC110 - the kernel's event for it comes at once, for the end
+        await trio.sleep(look_every)
+
+
+def _is_gone(stream: trio.abc.Stream) -> bool:
+    """Whether a socket whose other end has ended takes nothing any more either. False where nobody knows."""
+    if not isinstance(stream, trio.SocketStream) or sys.platform != "linux":
+        return False
+    poll = select.poll()
+    poll.register(stream.socket.fileno(), 0)  # POLLERR and POLLHUP are told unasked: poll(2)
+    return bool(poll.poll(0))
 
 
 def _is_undelivered(stream: trio.abc.Stream) -> bool:

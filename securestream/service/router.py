@@ -58,6 +58,9 @@ T_Listener = TypeVar("T_Listener", bound=trio.abc.Listener[trio.abc.HalfCloseabl
 
 logger: logging.Logger = logging.getLogger("securestream")
 
+# Seconds between two looks whether a server or a client that has ended is still there for what the other one may say.
+_LOOK_EVERY = 5.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class RouterConfig:
@@ -226,6 +229,6 @@ class _Lines(Admission[T_Stream]):
             self._live[scope] = None
             try:
                 async with cut_on_error(near), cut_on_error(far):
-                    await relay(near, far)
+                    await relay(near, far, look_every=_LOOK_EVERY)
             finally:
                 del self._live[scope]

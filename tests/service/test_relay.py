@@ -199,6 +199,55 @@ async def test_another_tasks_alert_passes_and_resets_the_target() -> None:
     assert isinstance(error.exceptions[0], trio.ClosedResourceError)
 
 
+# --- who has ended, and is gone -------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def between(make: Make, look_every: float) -> AsyncIterator[tuple[HalfCloseable, HalfCloseable]]:
+    """Two streams with a plain relay between them. Ends when the relay has."""
+    (one, near), (far, other) = await make(), await make()
+
+    async def run() -> None:
+        async with cut_on_error(near), cut_on_error(far):
+            await relay(near, far, look_every=look_every)
+
+    with trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run)
+            yield one, other
+
+
+SOCKETS = pytest.mark.parametrize("make", [socket_pair, tcp_pair])
+
+
+@SOCKETS
+async def test_a_peer_that_says_nothing_to_one_that_has_ended_and_gone_holds_no_relay(
+    make: Make, autojump_clock: MockClock
+) -> None:
+    for silent_is_client in (True, False):
+        async with between(make, look_every=5) as ends:
+            silent, leaving = ends if silent_is_client else ends[::-1]
+            await leaving.send_all(b"bye")
+            await leaving.send_eof()
+            assert await receive_all(silent) == b"bye"
+            assert isinstance(leaving, trio.SocketStream)
+            reset(leaving)
+        assert trio.current_time() < PATIENCE
+
+
+@SOCKETS
+async def test_one_that_has_ended_and_listens_on_gets_what_comes_however_late(
+    make: Make, autojump_clock: MockClock
+) -> None:
+    async with between(make, look_every=0.001 * PATIENCE) as (one, other):
+        await other.send_eof()
+        assert await receive_all(one) == b""
+        await trio.sleep(0.9 * PATIENCE)
+        await one.send_all(b"late")
+        await one.send_eof()
+        assert await receive_all(other) == b"late"
+
+
 # --- the plain side breaks --------------------------------------------------------------------------
 
 

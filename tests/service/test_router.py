@@ -465,6 +465,29 @@ async def test_cancelled_it_cuts_what_is_open() -> None:
         await stream.aclose()
 
 
+async def test_who_is_silent_after_its_server_has_gone_keeps_no_place(autojump_clock: MockClock) -> None:
+    """As a stranger would be whom the server has given up waiting for."""
+
+    async def give_up(stream: trio.SocketStream) -> None:
+        assert await stream.receive_some()
+        await stream.send_eof()
+        await trio.testing.wait_all_tasks_blocked()
+        reset(stream)
+
+    async with a_place() as place:
+        routes = {
+            SERVER.public_key: [await place.plain(give_up)],
+            OTHER.public_key: [await place.server("other", OTHER)],
+        }
+        router = await place.router(config(routes, limits=ss.Limits(connections=1)))
+        stranger = await router.dial()
+        await stranger.send_all(new_client(server_key=SERVER.public_key, middlebox_key=ROUTER.public_key).hello())
+        assert await stranger.receive_some() == b""
+        await trio.sleep(10)
+        assert (await ask(router, client_config(server_key=OTHER.public_key))).startswith("other ")
+        await stranger.aclose()
+
+
 async def test_a_machine_that_has_vanished_is_looked_for() -> None:
     near, far = await tcp_pair()
     _find_the_vanished(near, far)
