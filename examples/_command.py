@@ -1,7 +1,9 @@
 """What the programs of this folder share: a command line, a server that ends in order, and errors in one line.
 
     python -m examples.NAME server --key server.key --clients clients --listen 127.0.0.1:9222
-    python -m examples.NAME client 'Server=127.0.0.1:9222;Server Key=...;Client Key=client.key'
+    python -m examples.NAME client connection
+
+Secrets are in files: every user of the machine can read a command line.
 
 Exit status: 0 when all went well; 1 for no connection, or one that was cut; 2 for wrong usage, or a file that can't be
 used; 3 for an alert from the other side.
@@ -38,20 +40,23 @@ class Failure(Exception):
 # --- the command line ---------------------------------------------------------------------------------
 
 
-def command_line(doc: str | None) -> tuple[argparse.ArgumentParser, argparse.ArgumentParser, argparse.ArgumentParser]:
+def command_line(
+    name: str, doc: str | None
+) -> tuple[argparse.ArgumentParser, argparse.ArgumentParser, argparse.ArgumentParser]:
     """The parser, and its two for the server's and the client's side, to which a program adds what is its own.
 
     `.side` is which of them it was; `.key`, `.clients` and `.listen` are the server's, `.address` the client's.
     """
     raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=doc, formatter_class=raw, allow_abbrev=False)
-    sides = parser.add_subparsers(dest="side", required=True)
-    server = sides.add_parser("server", help="serve the clients of a list", allow_abbrev=False)
+    parser = argparse.ArgumentParser(f"python -m examples.{name}", description=doc, formatter_class=raw)
+    sides = parser.add_subparsers(dest="side", metavar="server|client", required=True)
+    server = sides.add_parser("server", help="serve the clients of a list")
     server.add_argument("--key", metavar="FILE", default="server.key", type=checked(ss.read_key_file))
     server.add_argument("--clients", metavar="FILE", default="clients", type=checked(ss.AuthorizedPeersFile))
     server.add_argument("--listen", metavar="HOST:PORT", default="127.0.0.1:9222", type=checked(host_and_port))
-    client = sides.add_parser("client", help="connect to a server", allow_abbrev=False)
-    client.add_argument("address", metavar="STRING", type=checked(ss.parse_address), help="a connection string")
+    client = sides.add_parser("client", help="connect to a server")
+    address = checked(ss.read_address_file)
+    client.add_argument("address", metavar="FILE", type=address, help="holds the connection string")
     return parser, server, client
 
 
@@ -61,7 +66,10 @@ def checked(read: Callable[[str], T]) -> Callable[[str], T]:
     def convert(text: str) -> T:
         try:
             return read(text)
-        except (OSError, ValueError, ImportError) as exc:
+        except OSError as exc:
+            name = "" if "=" in text else f": {text}"  # a connection string where its file should be may hold a secret
+            raise argparse.ArgumentTypeError(f"{exc.strerror}{name}") from None
+        except (ValueError, ImportError) as exc:
             raise argparse.ArgumentTypeError(str(exc)) from None
 
     return convert
@@ -96,8 +104,8 @@ async def serve(
     host, port = arguments.listen
     with ss.drain_on(signal.SIGTERM, signal.SIGINT, grace=GRACE_SECONDS) as drain:
         async with trio.open_nursery() as nursery:
-            serve = partial(ss.serve_secure_tcp, handler, port, config, host=host, drain=drain)
-            listeners = await nursery.start(serve)
+            serving = partial(ss.serve_secure_tcp, handler, port, config, host=host, drain=drain)
+            listeners = await nursery.start(serving)
             port = listeners[0].socket.getsockname()[1]
             print(f"Listening on {host}:{port} as {config.key.public_key}", flush=True)
 
@@ -112,7 +120,8 @@ def run(work: Callable[[], Awaitable[object]]) -> NoReturn:
         status = 128 + signal.SIGINT
     except* (OSError, trio.TooSlowError, ss.StreamError, ss.StreamFailure, Failure) as group:
         exc = first_in(group)
-        print(printable(str(exc)), file=sys.stderr)
+        text = exc.alert.message if isinstance(exc, ss.StreamFailure) else str(exc)  # what the other side was told
+        print(printable(text), file=sys.stderr)
         status = 3 if isinstance(exc, ss.PeerAlert) and not isinstance(exc, ss.HandshakeError) else 1
     sys.exit(status)
 

@@ -1,7 +1,7 @@
 """A room where everybody hears what everybody says.
 
     python -m examples.chat server
-    python -m examples.chat client STRING
+    python -m examples.chat client connection
 
 What to see here:
 
@@ -145,7 +145,7 @@ async def say_input(channel: ss.MessageChannel) -> None:
 
 
 def main() -> None:
-    parser, _server, _client = command_line(__doc__)
+    parser, _server, _client = command_line("chat", __doc__)
     arguments = parser.parse_args()
     if arguments.side == "server":
         run(partial(serve, Room().handle, arguments, limits=ss.Limits(connections=100), keep_alive=30))

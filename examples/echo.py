@@ -1,7 +1,7 @@
 """Echo: what is sent comes back.
 
     python -m examples.echo server
-    python -m examples.echo client STRING
+    python -m examples.echo client connection
 
 The smallest whole program of this kind, to start from: two files of keys, a list of clients, both directions at once,
 an end that is meant, and a server that ends in order. The client sends its standard input and prints what comes.
@@ -52,7 +52,7 @@ async def send_input(stream: Stream, patience: trio.CancelScope) -> None:
 
 
 def main() -> None:
-    parser, _server, _client = command_line(__doc__)
+    parser, _server, _client = command_line("echo", __doc__)
     arguments = parser.parse_args()
     if arguments.side == "server":
         run(partial(serve, echo, arguments, limits=ss.Limits(connections=1_000, idle_timeout=IDLE_SECONDS)))

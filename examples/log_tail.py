@@ -1,7 +1,7 @@
 """`tail -f` from another machine, by a reader who knows how it ended.
 
     python -m examples.log_tail server --log app.log
-    python -m examples.log_tail client STRING
+    python -m examples.log_tail client connection
 
 A log that falls silent may be at its end, its server may be dead, or somebody may have cut the connection before what
 he doesn't want seen. Over TCP these look alike. Here each is another end, and another exit status:
@@ -141,7 +141,7 @@ async def fail_in_silence(stream: AnyStream) -> None:
 
 
 def main() -> None:
-    parser, server, _client = command_line(__doc__)
+    parser, server, _client = command_line("log_tail", __doc__)
     server.add_argument("--log", metavar="FILE", required=True)
     arguments = parser.parse_args()
     if arguments.side == "server":

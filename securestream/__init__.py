@@ -37,7 +37,7 @@ from .protocol.padding_text import parse_padding
 from .protocol.plaintext import DevSuite, TlsSuite
 from .protocol.suites import Suite
 from .protocol.tls_keys import KeyHash, PeerKey, TlsPrivateKey
-from .service.address import Address, connect, parse_address
+from .service.address import Address, connect, parse_address, read_address_file
 from .service.client import open_secure_tcp_stream
 from .service.drain import Drain, drain_on
 from .service.event_log import LogInstrument
@@ -206,6 +206,7 @@ __all__ = [
     "open_unix_listener",
     "parse_address",
     "parse_padding",
+    "read_address_file",
     "read_key_file",
     "read_passphrase_file",
     "read_secret_file",

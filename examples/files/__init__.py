@@ -1,8 +1,8 @@
 """Files sent and fetched, and taken up again where a connection broke.
 
     python -m examples.files server --folder shared
-    python -m examples.files client STRING put report.pdf
-    python -m examples.files client STRING get report.pdf --into downloads
+    python -m examples.files client connection put report.pdf
+    python -m examples.files client connection get report.pdf --into downloads
 
 messages.py   what the two sides say to each other
 folder.py     files under names that a stranger chose, and files that are not all here yet

@@ -1,8 +1,8 @@
 """Files sent and fetched, and taken up again where a connection broke.
 
     python -m examples.files server --folder shared
-    python -m examples.files client STRING put report.pdf
-    python -m examples.files client STRING get report.pdf --into downloads
+    python -m examples.files client connection put report.pdf
+    python -m examples.files client connection get report.pdf --into downloads
 
 A transfer that failed goes on from where it stopped, by itself or when the command is given again. Nothing is replaced:
 a file that is there already is compared, and another one of its name is an error.
@@ -51,21 +51,21 @@ def bar(label: str) -> Iterator[tuple[Told, Console]]:
 
 async def transfer(arguments: argparse.Namespace) -> None:
     """Raises `OSError` of the file, and what the last try raises."""
-    connect = partial(ss.connect, arguments.address)
-    with bar(printable(arguments.file)) as (progress, console), ExitStack() as stack:
+    connect, name = partial(ss.connect, arguments.address), os.path.basename(arguments.file)
+    with bar(printable(name)) as (progress, console), ExitStack() as stack:
         if arguments.action == "put":
             file = stack.enter_context(FileIO(arguments.file))
-            once = partial(put, connect, os.path.basename(arguments.file), file, progress)
+            once = partial(put, connect, name, file, progress)
         else:
             once = partial(get, connect, arguments.file, arguments.into, arguments.largest, progress)
         await with_patience(once, arguments.tries, lambda text: console.print(Text(printable(text)), soft_wrap=True))
 
 
 def main() -> None:
-    parser, server, client = command_line(__doc__)
+    parser, server, client = command_line("files", __doc__)
     server.add_argument("--folder", required=True, type=checked(Folder), help="what clients put into, and get from")
     client.add_argument("action", choices=["put", "get"])
-    client.add_argument("file", metavar="FILE", help="to put: a path here; to get: a name there")
+    client.add_argument("file", metavar="NAME", help="to put: the path of a file here; to get: its name there")
     client.add_argument("--into", metavar="FOLDER", default=".", type=checked(Folder), help="where to get it to")
     client.add_argument("--tries", metavar="N", default=5, type=int, help="how often to connect (%(default)s)")
     for side in (server, client):

@@ -26,16 +26,22 @@ class Home:
     @contextlib.asynccontextmanager
     async def serving(
         self, program: str, *options: str | Path, port: int = 0, before: tuple[str, ...] = ()
-    ) -> AsyncIterator[tuple[trio.Process, str]]:
-        """The server, and the connection string that leads to it. `before`: a command that runs it."""
+    ) -> AsyncIterator[tuple[trio.Process, Path]]:
+        """The server, and a file with the connection string that leads to it. `before`: a command that runs it."""
         files: list[str | Path] = ["--key", self.keys.server_file, "--clients", self.folder / "clients"]
         words: list[str | Path] = ["server", *files, "--listen", f"127.0.0.1:{port}", *options]
         async with process([*before, *command(program, *words)]) as server:
-            yield server, self.keys.string(await port_of(server))
+            yield server, self.connection(await port_of(server))
+
+    def connection(self, port: int, key: str = "client.key") -> Path:
+        """A file with the connection string of a client."""
+        path = self.folder / f"connection of {key}"
+        path.write_text(self.keys.string(port).replace("client.key", key), encoding="utf-8")
+        return path
 
     @contextlib.asynccontextmanager
-    async def client(self, program: str, string: str, *words: str | Path) -> AsyncIterator[trio.Process]:
-        async with process(command(program, "client", string, *words)) as started:
+    async def client(self, program: str, connection: Path) -> AsyncIterator[trio.Process]:
+        async with process(command(program, "client", connection)) as started:
             yield started
 
 

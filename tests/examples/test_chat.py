@@ -179,9 +179,10 @@ async def test_two_people_at_their_terminals(tmp_path: Path) -> None:
     ss.write_key_file(tmp_path / "bob.key", bob)
     with (tmp_path / "clients").open("a", encoding="ascii") as file:
         file.write(f"{bob.public_key} bob\n")
-    async with home.serving("chat") as (_, string), home.client("chat", string) as alice:
+    async with home.serving("chat") as (_, connection), home.client("chat", connection) as alice:
         assert await read_line(alice) == "* alice has come\n"
-        result = await ran("chat", "client", string.replace("client.key", "bob.key"), stdin=b"hello\n")
+        port = ss.read_address_file(connection).port
+        result = await ran("chat", "client", home.connection(port, "bob.key"), stdin=b"hello\n")
         assert (result.status, result.out) == (0, b"* bob has come\nbob: hello\n")
         assert alice.stdin is not None
         await alice.stdin.aclose()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+import securestream as ss
 from examples._command import command_line, host_and_port, printable
 
 from ..cli.support import ENVIRONMENT, PATIENCE, ROOT, process, read_line
@@ -97,8 +98,8 @@ def test_every_example_is_listed() -> None:
 
 async def test_what_is_sent_comes_back_whole_and_in_order(tmp_path: Path) -> None:
     content = bytes(range(256)) * 20_000
-    async with Home(tmp_path).serving("echo") as (_, string):
-        result = await ran("echo", "client", string, stdin=content)
+    async with Home(tmp_path).serving("echo") as (_, connection):
+        result = await ran("echo", "client", connection, stdin=content)
     assert (result.status, result.err) == (0, "")
     assert result.out == content
 
@@ -106,7 +107,7 @@ async def test_what_is_sent_comes_back_whole_and_in_order(tmp_path: Path) -> Non
 @pytest.mark.parametrize("program", ["echo", "chat"])
 async def test_a_server_that_is_told_to_end_says_so(program: str, tmp_path: Path) -> None:
     home = Home(tmp_path)
-    async with home.serving(program) as (server, string), home.client(program, string) as client:
+    async with home.serving(program) as (server, connection), home.client(program, connection) as client:
         assert client.stdin is not None
         await client.stdin.send_all(b"hello\n")
         assert await read_line(client)
@@ -119,7 +120,7 @@ async def test_a_server_that_is_told_to_end_says_so(program: str, tmp_path: Path
 
 async def test_a_server_that_is_killed_is_no_end(tmp_path: Path) -> None:
     home = Home(tmp_path)
-    async with home.serving("echo") as (server, string), home.client("echo", string) as client:
+    async with home.serving("echo") as (server, connection), home.client("echo", connection) as client:
         assert client.stdin is not None
         await client.stdin.send_all(b"hello\n")
         assert await read_line(client)
@@ -130,32 +131,39 @@ async def test_a_server_that_is_killed_is_no_end(tmp_path: Path) -> None:
 
 
 async def test_who_is_not_on_the_list_is_told_and_has_no_traceback(tmp_path: Path) -> None:
-    async with Home(tmp_path).serving("echo") as (_, string):
-        anonymous = string.partition(";Client Key")[0]
-        result = await ran("echo", "client", anonymous)
+    home = Home(tmp_path)
+    stranger = ss.PrivateKey.generate()
+    ss.write_key_file(tmp_path / "stranger.key", stranger)
+    async with home.serving("echo") as (_, connection):
+        unknown = home.connection(ss.read_address_file(connection).port, "stranger.key")
+        result = await ran("echo", "client", unknown)
     assert (result.status, result.out) == (1, b"")
-    assert result.err.startswith("the server refused this client: ")
+    assert result.err.startswith(f"the server refused this client: the public key {stranger.public_key} is not")
     assert result.err.count("\n") == 1
 
 
 async def test_where_nobody_listens_is_one_line(tmp_path: Path) -> None:
     home = Home(tmp_path)
-    result = await ran("echo", "client", home.keys.string(free_port()))
+    result = await ran("echo", "client", home.connection(free_port()))
     assert (result.status, result.err.count("\n")) == (1, 1)
 
 
 def test_wrong_usage_is_status_2_and_repeats_no_secret(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     secret = Home(tmp_path).keys.client.to_text()
+    (tmp_path / "no port").write_text(f"Server=127.0.0.1;Client Secret Key={secret}", encoding="ascii")
+    (tmp_path / "no port").chmod(0o600)
+    (tmp_path / "no key").write_text(f"Server=127.0.0.1:1;Client Key={tmp_path / 'missing.key'}", encoding="ascii")
     for words in (
+        ["client", str(tmp_path / "no port")],
+        ["client", str(tmp_path / "no key")],
         ["client", f"Server=127.0.0.1;Client Secret Key={secret}"],
-        ["client", f"Server=127.0.0.1:1;Client Key={tmp_path / 'missing.key'}"],
         ["server", "--key", str(tmp_path / "missing.key")],
         ["server", "--key", str(tmp_path / "server.key"), "--clients", str(tmp_path / "missing")],
         ["server", "--listen", "nowhere"],
         [],
     ):
         with pytest.raises(SystemExit) as caught:
-            command_line("")[0].parse_args(words)
+            command_line("echo", "")[0].parse_args(words)
         shown = capsys.readouterr()
         assert (caught.value.code, shown.out) == (2, ""), words
         assert "error: " in shown.err

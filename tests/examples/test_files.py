@@ -35,10 +35,11 @@ from examples.files.messages import (
 )
 from examples.files.server import FileServer, no_progress
 
+from ..cli.support import ENVIRONMENT, Result
 from ..service.support import serving, serving_tcp
 from ..streams.support import PATIENCE, matching_configs
 from ..streams.transports import reset
-from .programs import Home, ran
+from .programs import Home, command, ran
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -575,12 +576,12 @@ async def test_a_server_that_is_killed_in_the_middle_goes_on_after_its_restart(t
     path = tmp_path / "large"
     path.write_bytes(os.urandom(2**20) * 32)  # more than the kernel takes ahead
     begun = Seen()
-    async with home.serving("files", "--folder", shared) as (server, string):
+    async with home.serving("files", "--folder", shared) as (server, connection):
+        address = ss.read_address_file(connection)
         with FileIO(path) as file, pytest.raises(ss.StreamError):
-            await put(partial(ss.connect, string), NAME, file, stop_at(2**24, server.kill))
+            await put(partial(ss.connect, address), NAME, file, stop_at(2**24, server.kill))
         assert await server.wait() == -signal.SIGKILL
     assert list(files_in(shared)) == [f".{NAME}.part"]
-    address = ss.parse_address(string)
     async with home.serving("files", "--folder", shared, port=address.port):
         with FileIO(path) as file:
             await put(partial(ss.connect, address), NAME, file, begun)
@@ -594,15 +595,45 @@ async def test_a_full_disk_is_said_to_be_so_and_what_was_kept_is_no_file(tmp_pat
     os.mkdir(shared := tmp_path / "shared")
     (tmp_path / NAME).write_bytes(CONTENT)
     limited = ("bash", "-c", 'ulimit -f 300; exec "$@"', "bash")
-    async with home.serving("files", "--folder", shared, before=limited) as (_, string):
-        result = await ran("files", "client", string, "put", tmp_path / NAME)
+    async with home.serving("files", "--folder", shared, before=limited) as (_, connection):
+        result = await ran("files", "client", connection, "put", tmp_path / NAME)
     assert result.status == 3
     assert result.err == "the peer ended the stream: alert 5006: the file can't be kept: File too large\n"
     assert files_in(shared) == {f".{NAME}.part": CONTENT[: 300 * 1_024]}
 
 
 async def test_a_file_that_is_not_here_is_one_line_and_nobody_is_connected_to(tmp_path: Path) -> None:
-    result = await ran("files", "client", Home(tmp_path).keys.string(1), "put", tmp_path / "missing")
+    result = await ran("files", "client", Home(tmp_path).connection(1), "put", tmp_path / "missing")
     assert result.status == 1
     assert result.err.count("\n") == 1
     assert "No such file" in result.err
+
+
+async def test_a_name_that_can_t_be_sent_is_said_to_be_so_without_a_number(tmp_path: Path) -> None:
+    (tmp_path / ".hidden").write_bytes(b"x")
+    result = await ran("files", "client", Home(tmp_path).connection(1), "put", tmp_path / ".hidden")
+    assert result.status == 1
+    assert result.err == "a name has 1 to 200 bytes, does not begin with a dot, and has no / in it\n"
+
+
+async def test_a_terminal_gets_a_bar_and_a_pipe_does_not(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    os.mkdir(shared := tmp_path / "shared")
+    (tmp_path / NAME).write_bytes(CONTENT)
+    async with home.serving("files", "--folder", shared) as (_, connection):
+        words = command("files", "client", connection, "put", tmp_path / NAME)
+        shown = await on_terminal(words)
+        assert "786.4/786.4" in shown, shown
+        assert await ran("files", *words[3:]) == Result(0, b"", "")
+    assert files_in(shared) == {NAME: CONTENT}
+
+
+async def on_terminal(words: list[str]) -> str:
+    """What a command shows on standard error, where that is a terminal."""
+    master, slave = os.openpty()
+    try:
+        await trio.run_process(words, stderr=slave, env={**ENVIRONMENT, "COLUMNS": "120"})
+        return os.read(master, 2**16).decode()
+    finally:
+        os.close(slave)
+        os.close(master)

@@ -185,7 +185,7 @@ async def test_the_reader_is_told_which_end_it_was(
     end: Callable[[Path, trio.Process], None], log: Path, tmp_path: Path
 ) -> None:
     home = Home(tmp_path)
-    async with home.serving("log_tail", "--log", log) as (server, string), home.client("log_tail", string) as client:
+    async with home.serving("log_tail", "--log", log) as (server, at), home.client("log_tail", at) as client:
         assert [await read_line(client) for _ in range(2)] == ["one\n", "two\n"]
         append(log, "drei \x1b[2J größer\n".encode())
         assert await read_line(client) == "drei \\x1b[2J größer\n"
@@ -198,8 +198,8 @@ async def test_the_reader_is_told_which_end_it_was(
 async def test_a_log_that_is_not_there_is_said_to_be_so(tmp_path: Path) -> None:
     home = Home(tmp_path)
     async with (
-        home.serving("log_tail", "--log", tmp_path / "none") as (_, string),
-        home.client("log_tail", string) as it,
+        home.serving("log_tail", "--log", tmp_path / "none") as (_, connection),
+        home.client("log_tail", connection) as it,
     ):
         ended = await rest_of(it)
     assert ended.status == 3

@@ -42,6 +42,17 @@ async def test_a_connection_string_is_all_a_client_needs(tmp_path: Path) -> None
                     assert await ask(stream) == b"HELLO"
 
 
+async def test_a_connection_string_may_be_in_a_file_which_is_private_if_it_holds_a_key(tmp_path: Path) -> None:
+    string = f"Server=db.example:9222;Server Key={SERVER.public_key};Client Secret Key={CLIENT.to_text()}"
+    path = private_file(tmp_path / "connection", f"# to the orders\n\n{string}\n")
+    address = ss.read_address_file(path)
+    assert (address.host, address.config.key) == ("db.example", CLIENT)
+    path.chmod(0o644)
+    with pytest.raises(ss.KeyFileError, match="chmod 600") as caught:
+        ss.read_address_file(path)
+    assert CLIENT.to_text() not in str(caught.value)
+
+
 async def test_what_it_says_can_be_looked_at_first(tmp_path: Path) -> None:
     address = ss.parse_address(f"Server=db.example:9222;Database=Orders;Server Key={SERVER.public_key};Timeout=3")
     assert (address.host, address.port, address.fields["Database"]) == ("db.example", 9222, "Orders")
