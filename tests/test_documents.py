@@ -23,6 +23,7 @@ DOCUMENTS = sorted(path for path in DOCUMENTS if "node_modules" not in path.part
 PRINTED = {
     "README.md": ["b'HELLO'\n"],
     "docs/existing-program.md": ["b'HELLO'\n", "b'HELLO'\n"],
+    "docs/post-quantum.md": ["prefer True b'post-quantum'\noff False b'classical'\n"],
     "docs/rotating.md": ["b'welcome'\nb'welcome'\nsomebody else\n"],
 }
 TUTORIAL = ROOT / "docs" / "tutorial.md"

@@ -47,7 +47,7 @@ class SeveralVerifier(Verifier):
     def __init__(self, *verifiers: Verifier) -> None:
         _check_count(len(verifiers))
         self._verifiers = verifiers
-        self.ages = any(verifier.ages for verifier in verifiers)
+        self.ages: bool = any(verifier.ages for verifier in verifiers)
 
     async def verify(self, credentials: bytes, statement: bytes) -> tuple[object, ...]:
         """Who each part says it is. Raises `CredentialsRefused`; the first part that doesn't hold ends it."""
