@@ -91,21 +91,19 @@ def read_tls_key_file(path: StrPath, *, passphrase: Passphrase | None = None) ->
     Raises what `read_key_file` does, and `ImportError` for PEM without the extra `tls`.
     """
     name, data = read_private(path)
-    return _read_pem(data, name, passphrase) if _is_pem(data) else find_secret(data, name, TLS_KEY, passphrase)
+    return find_tls_key(data, name, TLS_KEY, passphrase)
 
 
 def read_own_key_file(path: StrPath, *, passphrase: Passphrase | None = None) -> OwnKey:
     """The private key in a file, of whichever kind. Raises what `read_tls_key_file` does."""
     name, data = read_private(path)
-    return _read_pem(data, name, passphrase) if _is_pem(data) else find_secret(data, name, OWN_KEY, passphrase)
+    return find_tls_key(data, name, OWN_KEY, passphrase)
 
 
-def _is_pem(data: bytes) -> bool:
-    return data.lstrip().startswith(b"-----BEGIN ")
-
-
-def _read_pem(data: bytes, name: str, passphrase: Passphrase | None) -> TlsPrivateKey:
-    """Raises `KeyFileError`."""
+def find_tls_key(data: bytes, name: str, kind: Kind[T], passphrase: Passphrase | None = None) -> T | TlsPrivateKey:
+    """The one key in the file `name`, in PEM or on a line of that kind. Raises `KeyFileError`."""
+    if not data.lstrip().startswith(b"-----BEGIN "):
+        return find_secret(data, name, kind, passphrase)
     is_locked = b"ENCRYPTED" in data
     try:
         given = locks.passphrase_bytes(passphrase) if is_locked and passphrase is not None else None

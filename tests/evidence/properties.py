@@ -19,11 +19,17 @@ PROPERTIES = {
     "hostile-records": "Records dropped, doubled, moved, cut or made up are refused",
     "router": "A router, and whoever has all that it has, reads nothing, poses as nobody, and learns no client's key",
     "floods": "Floods cost bounded work and stall no other connection",
+    "router-alerts": "A router tells whom it refuses why, by the alert for it, and stores nothing of what follows",
     # From tests/trust and tests/service:
     "credentials": "No credential is accepted in another connection, for the other side, after its end, or changed",
     # From tests/streams:
     "same-semantics": "What a program sees of a stream is the same in the profiles dev and secure",
     "profiles": "Neither profile takes the other, and dev stays on its machine",
+    "same-over-tls": "What a program sees of a stream is the same over both wires",
+    "tls-keys": "Over TLS a peer is who has a listed key; another key, an authority's word or no key lets nobody in",
+    "tls-downgrade": "No older TLS, other cipher, other protocol and no session of before is taken",
+    "tls-end": "A connection that ends inside TLS, or with it, is never the end of a stream",
+    "tls-hostile": "What comes in TLS's place, or wrong inside it, is refused with one family of errors",
     # From tests/faults:
     "faults": "A faulty transport leads to all bytes, or to a prefix and an error; never a hang or a false end",
     "faulty-clients": "A server under faulty connections serves the others, and ends each handler",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from securestream.protocol.codes import AlertCode
 from securestream.protocol.errors import RemoteProtocolError
 from securestream.protocol.records import End, RecordReader
-from securestream.protocol.suites import RecordType, Suite
+from securestream.protocol.suites import AnySuite, RecordType, Suite
 
 from ..protocol.support import KEY, OVERHEAD, drain
 
@@ -26,7 +26,7 @@ TAGS = {RecordType.DATA: 0, RecordType.ALERT: 3, RecordType.CLOSE: 3, RecordType
 class WatchedReader:
     """A reader, fed in one of the two ways, and held to its word after its end."""
 
-    def __init__(self, suite: Suite, key: bytes = KEY, *, expects_verdict: bool, in_place: bool) -> None:
+    def __init__(self, suite: AnySuite, key: bytes = KEY, *, expects_verdict: bool, in_place: bool) -> None:
         self.reader = RecordReader(suite, key, expects_verdict=expects_verdict)
         self.received = b""
         self._in_place = in_place
@@ -70,7 +70,7 @@ class WatchedReader:
 class Expectation:
     """What a reader has to make of records that authenticate."""
 
-    def __init__(self, suite: Suite, *, expects_verdict: bool) -> None:
+    def __init__(self, suite: AnySuite, *, expects_verdict: bool) -> None:
         self._suite, self._verdict_due = suite, expects_verdict
         self.content = b""
         self.end = End.OPEN

@@ -133,9 +133,11 @@ async def test_a_router_s_old_key_is_good_while_it_is_replaced() -> None:
 
 
 # --- no server ----------------------------------------------------------------------------------------
+@pytest.mark.shows("router-alerts")
 
 
 async def test_a_key_that_nobody_has_is_alert_5_whatever_the_default() -> None:
+@pytest.mark.shows("router-alerts")
     async with a_place() as place:
         default = await place.server()
         for defaults in ([], [default]):
@@ -144,6 +146,7 @@ async def test_a_key_that_nobody_has_is_alert_5_whatever_the_default() -> None:
 
 
 async def test_a_server_that_is_down_is_alert_15(log: pytest.LogCaptureFixture) -> None:
+@pytest.mark.shows("router-alerts")
     async with a_place() as place:
         router = await place.router(config({SERVER.public_key: [NOWHERE]}))
         assert await refusal(router) == (ss.AlertCode.BACKEND_UNAVAILABLE, False)
@@ -165,6 +168,7 @@ UNKNOWING = [
 ]
 
 
+@pytest.mark.shows("router-alerts")
 @pytest.mark.parametrize("client", UNKNOWING, ids=["no router", "no server", "another router"])
 async def test_who_does_not_know_the_router_is_refused(client: ss.ClientConfig) -> None:
     async with a_place() as place:
@@ -173,6 +177,7 @@ async def test_who_does_not_know_the_router_is_refused(client: ss.ClientConfig) 
 
 
 async def test_or_comes_to_the_default_where_there_is_one() -> None:
+@pytest.mark.shows("router-alerts")
     async with a_place() as place:
         default = await place.server("default")
         router = await place.router(config({}, default=[NOWHERE, default]))
@@ -200,6 +205,7 @@ async def test_a_callable_finds_servers_and_its_failure_is_alert_13(log: pytest.
 
 
 # --- no room, no time, no sense -----------------------------------------------------------------------
+@pytest.mark.shows("router-alerts")
 
 
 async def test_beyond_the_limit_a_client_is_told_alert_10() -> None:
@@ -226,8 +232,10 @@ async def routed_in_memory(nursery: trio.Nursery, **changes: object) -> MemoryLi
 HELLO = new_client(ephemeral=None).hello()
 
 
+@pytest.mark.shows("router-alerts")
 @pytest.mark.parametrize("said", [b"", HELLO[:1], HELLO[:3], HELLO[:-1]], ids=len)
 async def test_a_hello_that_does_not_come_is_alert_9_at_the_deadline(said: bytes, autojump_clock: MockClock) -> None:
+@pytest.mark.shows("router-alerts")
     async with trio.open_nursery() as nursery:
         listener = await routed_in_memory(nursery)
         transport, start = await listener.connect(), trio.current_time()
@@ -261,8 +269,10 @@ GARBAGE = {
 }
 
 
+@pytest.mark.shows("router-alerts")
 @pytest.mark.parametrize("said", GARBAGE.values(), ids=GARBAGE)
 async def test_garbage_is_refused_at_once(said: bytes, autojump_clock: MockClock) -> None:
+@pytest.mark.shows("router-alerts")
     async with trio.open_nursery() as nursery:
         listener = await routed_in_memory(nursery)
         transport, start = await listener.connect(), trio.current_time()
@@ -309,6 +319,7 @@ async def test_what_comes_after_garbage_is_not_stored(autojump_clock: MockClock)
 
 
 async def test_slow_clients_keep_nobody_out() -> None:
+@pytest.mark.shows("router-alerts")
     async with a_place() as place:
         routes = {SERVER.public_key: [await place.server()]}
         router = await place.router(config(routes, limits=ss.Limits(pending_handshakes=3)))
@@ -395,6 +406,7 @@ async def test_a_router_behind_a_router_and_another_one_hands_the_first_address_
 
 
 async def test_a_router_with_a_key_of_its_own_may_be_the_default_of_the_one_in_front() -> None:
+@pytest.mark.shows("router-alerts")
     async with a_place() as place:
         behind = await place.router(config({SERVER.public_key: [await place.server()]}))
         front = await place.router(config({}, keys=[OTHER], default=[behind]))
@@ -526,6 +538,7 @@ def hello_with_route(named: bytes) -> bytes:
     return encode_frame(Kind.HELLO, Hello(False, (1,), route, bytes(e.public_key)).header + bytes(e.public_key))
 
 
+@pytest.mark.shows("router-alerts")
 @pytest.mark.parametrize("named", [bytes(32), b"\xff" * 32, bytes([1]) + bytes(31)], ids=["zero", "large", "one"])
 async def test_a_route_to_what_is_no_key_is_alert_5(named: bytes, autojump_clock: MockClock) -> None:
     async with trio.open_nursery() as nursery:
@@ -536,6 +549,7 @@ async def test_a_route_to_what_is_no_key_is_alert_5(named: bytes, autojump_clock
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.shows("router-alerts")
 @PROPERTY
 @given(st.binary(max_size=60), st.binary(min_size=48, max_size=48), st.binary(min_size=32, max_size=32))
 def test_no_hello_makes_it_raise_anything_but_remote_protocol_error(rest: bytes, route: bytes, e: bytes) -> None:

@@ -34,7 +34,7 @@ def tls() -> Tls:
 BOTH_PROFILES = [
     *(pytest.param(suite, id=suite.name) for suite in ss.Suite),
     pytest.param(ss.DevSuite.PLAINTEXT, id="dev", marks=pytest.mark.shows("same-semantics")),
-    pytest.param(ss.TlsSuite.TLS_1_3, id="tls", marks=pytest.mark.tls),
+    pytest.param(ss.TlsSuite.TLS_1_3, id="tls", marks=[pytest.mark.tls, pytest.mark.shows("same-over-tls")]),
 ]
 
 

@@ -64,6 +64,7 @@ def test_an_ed25519_key_has_one_hash_whether_it_comes_as_a_seed_or_as_pem() -> N
     assert ss.TlsPrivateKey.from_text(from_pem.to_text()) == from_pem
 
 
+@pytest.mark.shows("tls-keys")
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_key_of_each_kind_serves_and_connects(kind: str, autojump_clock: MockClock) -> None:
     key = ss.TlsPrivateKey.from_pem(pem(KINDS[kind], b"words"), passphrase=b"words")
@@ -147,6 +148,7 @@ def test_without_the_extra_it_says_what_to_install_and_the_rest_works() -> None:
 # --- who is who ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.shows("tls-keys")
 @pytest.mark.parametrize("make", [memory_pair, lockstep_pair, socket_pair, tcp_pair])
 async def test_both_sides_have_the_channel_binding_and_each_the_other_s_key(
     make: Callable[[], Awaitable[Transports]], configs: Configs
@@ -173,6 +175,7 @@ async def test_a_client_without_a_key_has_a_fresh_one_each_time(configs: Configs
     assert len(seen) == 2
 
 
+@pytest.mark.shows("tls-keys")
 async def test_a_client_shows_nothing_of_itself_to_a_server_that_it_does_not_want(
     configs: Configs, autojump_clock: MockClock
 ) -> None:
@@ -186,6 +189,7 @@ async def test_a_client_shows_nothing_of_itself_to_a_server_that_it_does_not_wan
     assert len(tap.sends) == 1  # its ClientHello
 
 
+@pytest.mark.shows("tls-keys")
 @pytest.mark.parametrize("first_use", [False, True])
 async def test_known_servers_and_callables_judge_hashes(
     first_use: bool, configs: Configs, autojump_clock: MockClock
@@ -206,6 +210,7 @@ async def test_known_servers_and_callables_judge_hashes(
     assert isinstance(at_client, ss.ServerKeyMismatch) is first_use
 
 
+@pytest.mark.shows("tls-keys")
 async def test_credentials_sign_this_connection_and_this_key(configs: Configs, autojump_clock: MockClock) -> None:
     signer = ss.Ed25519Credentials(SEED)
     seen: list[ss.Peer] = []
@@ -225,6 +230,7 @@ async def test_credentials_sign_this_connection_and_this_key(configs: Configs, a
 # --- what goes wrong ------------------------------------------------------------------------------------
 
 
+@pytest.mark.shows("tls-hostile")
 async def test_a_refusal_comes_through_tls_with_its_text(configs: Configs, autojump_clock: MockClock) -> None:
     async def authorize(peer: ss.Peer) -> None:
         raise PermissionError("not on Sundays")
@@ -237,6 +243,7 @@ async def test_a_refusal_comes_through_tls_with_its_text(configs: Configs, autoj
     assert isinstance(at_server, ss.AccessDenied)
 
 
+@pytest.mark.shows("tls-downgrade")
 @pytest.mark.parametrize("tls_is", ["client", "server"])
 async def test_a_peer_on_the_other_wire_is_refused_by_both(tls_is: str, autojump_clock: MockClock) -> None:
     noise, tls = matching_configs(), matching_tls_configs()
@@ -245,6 +252,7 @@ async def test_a_peer_on_the_other_wire_is_refused_by_both(tls_is: str, autojump
         assert isinstance(error, ss.HandshakeError)
 
 
+@pytest.mark.shows("tls-hostile")
 @pytest.mark.parametrize("garbage", [b"GET / HTTP/1.1\r\n\r\n", bytes(100), b"\x16\x03\x01\xff\xff" + bytes(20_000)])
 async def test_garbage_is_a_handshake_error_and_no_crash(
     garbage: bytes, configs: Configs, autojump_clock: MockClock
@@ -258,6 +266,7 @@ async def test_garbage_is_a_handshake_error_and_no_crash(
     await failure_of(ss.wrap_client(near, configs[0]), ss.HandshakeError)
 
 
+@pytest.mark.shows("tls-hostile")
 async def test_silence_ends_at_the_deadline(configs: Configs, autojump_clock: MockClock) -> None:
     near, far = await memory_pair()
     await failure_of(ss.wrap_server(far, configs[1]), ss.HandshakeTimeout)
@@ -266,6 +275,7 @@ async def test_silence_ends_at_the_deadline(configs: Configs, autojump_clock: Mo
     await failure_of(ss.wrap_client(near, configs[0]), ss.HandshakeTimeout)
 
 
+@pytest.mark.shows("tls-end")
 async def test_a_connection_cut_anywhere_in_the_handshake_is_a_truncated_handshake(
     configs: Configs, autojump_clock: MockClock
 ) -> None:
@@ -292,6 +302,7 @@ class Cutter(Tap):
             await self.inner.send_eof()
 
 
+@pytest.mark.shows("tls-hostile")
 async def test_a_bit_flipped_in_a_tls_record_is_a_bad_record(configs: Configs, autojump_clock: MockClock) -> None:
     near, far = await memory_pair()
     flipper = Flipper(near)
@@ -320,6 +331,7 @@ class Flipper(Tap):
         await super().send_all(data)
 
 
+@pytest.mark.shows("tls-end")
 async def test_an_alert_follows_a_send_that_was_cut_short_over_sockets(
     configs: Configs, autojump_clock: MockClock
 ) -> None:
@@ -334,6 +346,7 @@ async def test_an_alert_follows_a_send_that_was_cut_short_over_sockets(
     assert error.alert == ss.Alert(5_001, "enough")
 
 
+@pytest.mark.shows("tls-end")
 async def test_tls_s_own_end_is_no_end_of_the_stream(configs: Configs, autojump_clock: MockClock) -> None:
     near, far = await secure_pair(memory_pair, configs)
     await near.send_all(b"half")
@@ -343,6 +356,7 @@ async def test_tls_s_own_end_is_no_end_of_the_stream(configs: Configs, autojump_
     assert isinstance(error, ss.TruncatedStream)
 
 
+@pytest.mark.shows("tls-end")
 async def test_the_end_of_a_direction_leaves_the_other_open(configs: Configs, autojump_clock: MockClock) -> None:
     near, far = await secure_pair(socket_pair, configs)
     await near.send_all(b"question")
@@ -368,6 +382,7 @@ async def test_a_busy_server_answers_before_any_cryptography(configs: Configs) -
 # --- the machine ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.shows("tls-hostile")
 def test_random_bytes_in_place_of_any_message_are_the_peer_s_fault_and_nothing_else() -> None:
     key = ss.TlsPrivateKey(SEED)
     certificate = self_signed(private_key_of(key))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 import securestream as ss
 from securestream.protocol.messages import Kind, encode_frame
@@ -18,6 +19,7 @@ pytestmark = needs_openssl
 
 SERVER = ss.TlsPrivateKey(bytes(range(32, 64)))
 ED25519, P256, RSA = KINDS["Ed25519"], KINDS["ECDSA P-256"], KINDS["RSA"]
+P521 = ec.derive_private_key(7, ec.SECP521R1())
 RESPONSE = encode_frame(Kind.RESPONSE, bytes(64))
 
 
@@ -28,6 +30,7 @@ def server(*listed: ss.KeyHash) -> ss.TlsServerConfig:
 # --- s_client -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.shows("tls-keys")
 @pytest.mark.parametrize("kind", KINDS)
 async def test_s_client_with_a_listed_key_gets_in_though_its_certificate_has_expired(kind: str, tmp_path: Path) -> None:
     seen: list[ss.Peer] = []
@@ -38,6 +41,7 @@ async def test_s_client_with_a_listed_key_gets_in_though_its_certificate_has_exp
     assert [peer.public_key for peer in seen] == [hash_of(KINDS[kind])]
 
 
+@pytest.mark.shows("tls-keys")
 async def test_s_client_with_another_key_is_told_so_in_mid_stream(tmp_path: Path) -> None:
     seen: list[ss.Peer] = []
     async with serving(server(hash_of(P256)), seen) as port:
@@ -46,6 +50,7 @@ async def test_s_client_with_another_key_is_told_so_in_mid_stream(tmp_path: Path
     assert not seen
 
 
+@pytest.mark.shows("tls-keys")
 async def test_s_client_with_another_key_that_an_authority_has_certified_for_the_name_is_refused(
     tmp_path: Path,
 ) -> None:
@@ -57,6 +62,17 @@ async def test_s_client_with_another_key_that_an_authority_has_certified_for_the
     assert not seen
 
 
+@pytest.mark.shows("tls-keys")
+async def test_s_client_with_a_key_of_a_kind_that_is_not_taken_is_refused_whoever_may_come(tmp_path: Path) -> None:
+    seen: list[ss.Peer] = []
+    config = ss.TlsServerConfig(key=SERVER, authorize=ss.ANYONE)
+    async with serving(config, seen) as port:
+        said = await s_client(port, *files(tmp_path, P521).arguments, says=RESPONSE)
+    assert "hello from the handler" not in said
+    assert not seen
+
+
+@pytest.mark.shows("tls-keys")
 async def test_s_client_without_a_key_gets_no_further_than_tls() -> None:
     seen: list[ss.Peer] = []
     async with serving(server(hash_of(ED25519)), seen) as port:
@@ -65,6 +81,7 @@ async def test_s_client_without_a_key_gets_no_further_than_tls() -> None:
     assert not seen
 
 
+@pytest.mark.shows("tls-hostile")
 async def test_s_client_that_says_nothing_inside_tls_is_told_that_it_was_too_slow(tmp_path: Path) -> None:
     config = ss.TlsServerConfig(key=SERVER, authorize=ss.ANYONE, handshake_timeout=0.5)
     async with serving(config, []) as port:
@@ -73,6 +90,7 @@ async def test_s_client_that_says_nothing_inside_tls_is_told_that_it_was_too_slo
     assert "hello" not in said
 
 
+@pytest.mark.shows("tls-downgrade")
 @pytest.mark.parametrize("arguments", [["-tls1_2"], ["-ciphersuites", "TLS_AES_128_GCM_SHA256"], ["-alpn", "h2"]])
 async def test_s_client_of_an_older_version_another_cipher_or_another_protocol_is_refused(
     arguments: list[str], tmp_path: Path
@@ -85,6 +103,7 @@ async def test_s_client_of_an_older_version_another_cipher_or_another_protocol_i
     assert not seen
 
 
+@pytest.mark.shows("tls-downgrade")
 async def test_s_client_gets_no_ticket_and_so_proves_its_key_each_time(tmp_path: Path) -> None:
     seen: list[ss.Peer] = []
     session = tmp_path / "session"
@@ -104,6 +123,7 @@ def client(server_key: ss.KeyHash) -> ss.TlsClientConfig:
     return ss.TlsClientConfig(key=SERVER, server_key=server_key, wait_for_accept=False)
 
 
+@pytest.mark.shows("tls-keys")
 @pytest.mark.parametrize("kind", KINDS)
 async def test_s_server_with_the_right_key_is_believed_though_its_certificate_has_expired(
     kind: str, tmp_path: Path
@@ -116,6 +136,7 @@ async def test_s_server_with_the_right_key_is_believed_though_its_certificate_ha
         assert stream.session.profile is ss.Profile.SECURE
 
 
+@pytest.mark.shows("tls-keys")
 @pytest.mark.parametrize("issuer", [None, RSA], ids=["self-signed", "certified by an authority"])
 async def test_s_server_with_another_key_is_refused(issuer: object, tmp_path: Path) -> None:
     signer = RSA if issuer else None
@@ -125,12 +146,21 @@ async def test_s_server_with_another_key_is_refused(issuer: object, tmp_path: Pa
     assert (caught.value.expected, caught.value.received) == (hash_of(ED25519), hash_of(P256))
 
 
+@pytest.mark.shows("tls-keys")
+async def test_s_server_with_a_key_of_a_kind_that_is_not_taken_is_refused(tmp_path: Path) -> None:
+    async with s_server(*files(tmp_path, P521).arguments) as port:
+        with pytest.raises(ss.HandshakeError, match="its key has to be Ed25519, ECDSA P-256 or P-384"):
+            await ss.open_secure_tcp_stream("127.0.0.1", port, client(hash_of(P521)))
+
+
+@pytest.mark.shows("tls-keys")
 async def test_s_server_without_a_key_is_no_server() -> None:
     async with s_server("-nocert") as port:
         with pytest.raises(ss.HandshakeError, match=r"TLS: \w+ alert "):
             await ss.open_secure_tcp_stream("127.0.0.1", port, client(hash_of(ED25519)))
 
 
+@pytest.mark.shows("tls-downgrade")
 async def test_s_server_of_an_older_version_is_refused(tmp_path: Path) -> None:
     async with s_server(*files(tmp_path, ED25519).arguments, "-tls1_2") as port:
         with pytest.raises(ss.HandshakeError, match="TLS"):
