@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import ssl
 from dataclasses import dataclass
 from functools import partial
@@ -14,9 +15,11 @@ import trio
 
 from ..protocol.keys import PrivateKey
 from ..protocol.suites import Suite
+from ..protocol.tls_keys import TlsPrivateKey
 from ..service.client import open_secure_tcp_stream
 from ..service.server import serve_secure_tcp
 from ..streams.config import ANYONE, ClientConfig, ServerConfig
+from ..streams.tls import TlsClientConfig, TlsServerConfig
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -47,6 +50,7 @@ def make_keys(folder: Path) -> None:
 
     for side in ("client", "server"):
         (folder / f"{side}.key").write_bytes(bytes(PrivateKey.generate()))
+        (folder / f"{side}-tls.key").write_text(TlsPrivateKey.generate().to_text())
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(folder / "ca.pem"))
     for side in ("client", "server"):
@@ -57,6 +61,11 @@ def make_keys(folder: Path) -> None:
 def read_key(folder: Path, side: str) -> PrivateKey:
     """One side's, as `make_keys` made it."""
     return PrivateKey((folder / f"{side}.key").read_bytes())
+
+
+def read_tls_key(folder: Path, side: str) -> TlsPrivateKey:
+    """The same for this project over TLS: Ed25519."""
+    return TlsPrivateKey.from_text((folder / f"{side}-tls.key").read_text())
 
 
 async def _serve_tcp(handler: Handler, task_status: trio.TaskStatus[int]) -> None:
@@ -127,38 +136,56 @@ def ours(
     middlebox_key: PublicKey | None = None,
 ) -> Contender:
     """This project with one suite; its clients know a router, if there is one."""
-    configs: dict[str, ClientConfig] = {}
 
     def client_config(folder: Path) -> ClientConfig:
-        if not configs:
-            server_key = read_key(folder, "server").public_key
-            configs["client"] = ClientConfig(
-                key=read_key(folder, "client"),
-                server_key=server_key,
-                middlebox_key=middlebox_key,
-                suites=(suite,),
-                post_quantum=post_quantum,
-                handshake_timeout=60,
-                wait_for_accept=False,  # as TLS 1.3, whose client does not wait either
-            )
-        return configs["client"]
+        return ClientConfig(
+            key=read_key(folder, "client"),
+            server_key=read_key(folder, "server").public_key,
+            middlebox_key=middlebox_key,
+            suites=(suite,),
+            post_quantum=post_quantum,
+            handshake_timeout=60,
+            wait_for_accept=False,  # as TLS 1.3, whose client does not wait either
+        )
 
-    async def connect(port: int, folder: Path) -> trio.abc.Stream:
-        return await open_secure_tcp_stream(HOST, port, client_config(folder))
-
-    async def serve(handler: Handler, folder: Path, task_status: trio.TaskStatus[int]) -> None:
-        config = ServerConfig(
+    def server_config(folder: Path) -> ServerConfig:
+        return ServerConfig(
             key=read_key(folder, "server"),
             authorize=ANYONE,
             suites=(suite,),
             post_quantum=post_quantum,
             handshake_timeout=60,
         )
+
+    return _configured(name, title, client_config, server_config)
+
+
+def _ours_over_tls(name: str, title: str) -> Contender:
+    def client_config(folder: Path) -> ClientConfig:
+        key, server_key = read_tls_key(folder, "client"), read_tls_key(folder, "server").public_key
+        return TlsClientConfig(key=key, server_key=server_key, handshake_timeout=60, wait_for_accept=False)
+
+    def server_config(folder: Path) -> ServerConfig:
+        return TlsServerConfig(key=read_tls_key(folder, "server"), authorize=ANYONE, handshake_timeout=60)
+
+    return _configured(name, title, client_config, server_config)
+
+
+def _configured(
+    name: str,
+    title: str,
+    client_config: Callable[[Path], ClientConfig],
+    server_config: Callable[[Path], ServerConfig],
+) -> Contender:
+    made = functools.cache(client_config)  # once for all of a process's connections
+
+    async def connect(port: int, folder: Path) -> trio.abc.Stream:
+        return await open_secure_tcp_stream(HOST, port, made(folder))
+
+    async def serve(handler: Handler, folder: Path, task_status: trio.TaskStatus[int]) -> None:
         async with trio.open_nursery() as nursery:
             listeners = await nursery.start(
-                lambda task_status: serve_secure_tcp(
-                    handler, 0, config, host=HOST, backlog=BACKLOG, task_status=task_status
-                )
+                partial(serve_secure_tcp, handler, 0, server_config(folder), host=HOST, backlog=BACKLOG)
             )
             task_status.started(listeners[0].socket.getsockname()[1])
 
@@ -198,5 +225,6 @@ CONTENDERS = {
         ours("aegis_256", "securestream, AEGIS-256", Suite.AEGIS_256),
         ours("xchacha20_poly1305", "securestream, XChaCha20", Suite.XCHACHA20_POLY1305),
         ours("post_quantum", "securestream, post-quantum", Suite.AEGIS_256, "require"),
+        _ours_over_tls("over_tls", "securestream over TLS 1.3"),
     )
 }

@@ -53,7 +53,7 @@ def bench(
     plot_file: Path | None,
     markdown_file: Path | None,
 ) -> None:
-    """Measures this project beside plain Trio TCP, trio.SSLStream (TLS 1.3, mutual P-256) and PyPI's noiseprotocol.
+    """Measures this project beside Trio TCP, trio.SSLStream (TLS 1.3, mutual P-256) and PyPI's noiseprotocol.
 
     MODE is all, bulk, handshake, roundtrip, idle, many, router or size. "router" has a router between the two, and a
     relay for plain TCP; "size" streams 1 MB to 10 GB, and looks at speed and memory.
@@ -76,7 +76,7 @@ def bench(
 
 
 def _require_extra(plot_file: Path | None) -> None:
-    wanted = ["trustme", "noise", *(["matplotlib"] if plot_file else [])]
+    wanted = ["trustme", "noise", "OpenSSL", *(["matplotlib"] if plot_file else [])]
     missing = [name for name in wanted if importlib.util.find_spec(name) is None]
     if missing:
         raise click.ClickException(f"{', '.join(missing)} not installed: pip install 'securestream[bench]'")

@@ -133,11 +133,10 @@ async def test_a_router_s_old_key_is_good_while_it_is_replaced() -> None:
 
 
 # --- no server ----------------------------------------------------------------------------------------
+
+
 @pytest.mark.shows("router-alerts")
-
-
 async def test_a_key_that_nobody_has_is_alert_5_whatever_the_default() -> None:
-@pytest.mark.shows("router-alerts")
     async with a_place() as place:
         default = await place.server()
         for defaults in ([], [default]):
@@ -145,8 +144,8 @@ async def test_a_key_that_nobody_has_is_alert_5_whatever_the_default() -> None:
             assert await refusal(router) == (ss.AlertCode.UNKNOWN_SERVER_KEY, False)
 
 
-async def test_a_server_that_is_down_is_alert_15(log: pytest.LogCaptureFixture) -> None:
 @pytest.mark.shows("router-alerts")
+async def test_a_server_that_is_down_is_alert_15(log: pytest.LogCaptureFixture) -> None:
     async with a_place() as place:
         router = await place.router(config({SERVER.public_key: [NOWHERE]}))
         assert await refusal(router) == (ss.AlertCode.BACKEND_UNAVAILABLE, False)
@@ -154,6 +153,7 @@ async def test_a_server_that_is_down_is_alert_15(log: pytest.LogCaptureFixture) 
         await until(lambda: "none of 1 servers answers [backend_unavailable]" in log.text)
 
 
+@pytest.mark.shows("router-alerts")
 async def test_a_name_that_is_no_host_is_alert_15() -> None:
     async with a_place() as place:
         for name in ("x" * 70 + ".invalid:1", "a..b:1"):
@@ -177,7 +177,6 @@ async def test_who_does_not_know_the_router_is_refused(client: ss.ClientConfig) 
 
 
 async def test_or_comes_to_the_default_where_there_is_one() -> None:
-@pytest.mark.shows("router-alerts")
     async with a_place() as place:
         default = await place.server("default")
         router = await place.router(config({}, default=[NOWHERE, default]))
@@ -185,6 +184,7 @@ async def test_or_comes_to_the_default_where_there_is_one() -> None:
             assert (await ask(router, client)).startswith("default ")
 
 
+@pytest.mark.shows("router-alerts")
 async def test_a_callable_finds_servers_and_its_failure_is_alert_13(log: pytest.LogCaptureFixture) -> None:
     asked: list[ss.PublicKey] = []
 
@@ -205,9 +205,9 @@ async def test_a_callable_finds_servers_and_its_failure_is_alert_13(log: pytest.
 
 
 # --- no room, no time, no sense -----------------------------------------------------------------------
+
+
 @pytest.mark.shows("router-alerts")
-
-
 async def test_beyond_the_limit_a_client_is_told_alert_10() -> None:
     async with a_place() as place:
         routes = {SERVER.public_key: [await place.server()]}
@@ -235,7 +235,6 @@ HELLO = new_client(ephemeral=None).hello()
 @pytest.mark.shows("router-alerts")
 @pytest.mark.parametrize("said", [b"", HELLO[:1], HELLO[:3], HELLO[:-1]], ids=len)
 async def test_a_hello_that_does_not_come_is_alert_9_at_the_deadline(said: bytes, autojump_clock: MockClock) -> None:
-@pytest.mark.shows("router-alerts")
     async with trio.open_nursery() as nursery:
         listener = await routed_in_memory(nursery)
         transport, start = await listener.connect(), trio.current_time()
@@ -247,6 +246,7 @@ async def test_a_hello_that_does_not_come_is_alert_9_at_the_deadline(said: bytes
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.shows("router-alerts")
 async def test_a_hello_in_drops_has_the_same_deadline(autojump_clock: MockClock) -> None:
     async with trio.open_nursery() as nursery:
         listener = await routed_in_memory(nursery)
@@ -272,7 +272,6 @@ GARBAGE = {
 @pytest.mark.shows("router-alerts")
 @pytest.mark.parametrize("said", GARBAGE.values(), ids=GARBAGE)
 async def test_garbage_is_refused_at_once(said: bytes, autojump_clock: MockClock) -> None:
-@pytest.mark.shows("router-alerts")
     async with trio.open_nursery() as nursery:
         listener = await routed_in_memory(nursery)
         transport, start = await listener.connect(), trio.current_time()
@@ -283,6 +282,7 @@ async def test_garbage_is_refused_at_once(said: bytes, autojump_clock: MockClock
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.shows("router-alerts")
 async def test_what_comes_after_garbage_is_not_stored(autojump_clock: MockClock) -> None:
     """A router keeps a hello, and at most one read of what came behind it."""
     taken = 0
@@ -319,7 +319,6 @@ async def test_what_comes_after_garbage_is_not_stored(autojump_clock: MockClock)
 
 
 async def test_slow_clients_keep_nobody_out() -> None:
-@pytest.mark.shows("router-alerts")
     async with a_place() as place:
         routes = {SERVER.public_key: [await place.server()]}
         router = await place.router(config(routes, limits=ss.Limits(pending_handshakes=3)))
@@ -331,6 +330,7 @@ async def test_slow_clients_keep_nobody_out() -> None:
             await stream.aclose()
 
 
+@pytest.mark.shows("router-alerts")
 async def test_refused_clients_that_stay_keep_nobody_out(autojump_clock: MockClock) -> None:
     async with trio.open_nursery() as nursery:
         listener = await routed_in_memory(nursery, limits=ss.Limits(pending_handshakes=2), close_timeout=60.0)
@@ -406,13 +406,13 @@ async def test_a_router_behind_a_router_and_another_one_hands_the_first_address_
 
 
 async def test_a_router_with_a_key_of_its_own_may_be_the_default_of_the_one_in_front() -> None:
-@pytest.mark.shows("router-alerts")
     async with a_place() as place:
         behind = await place.router(config({SERVER.public_key: [await place.server()]}))
         front = await place.router(config({}, keys=[OTHER], default=[behind]))
         assert (await ask(front)).startswith("server ")
 
 
+@pytest.mark.shows("router-alerts")
 async def test_routers_in_a_circle_refuse(log: pytest.LogCaptureFixture) -> None:
     routes: dict[ss.PublicKey, list[ss.Backend]] = {}
     async with a_place() as place:
