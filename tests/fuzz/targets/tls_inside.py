@@ -20,7 +20,7 @@ from ..records import BAD_RECORD, MOST, Expectation, WatchedReader
 SHOWS = "fuzz-handshake"
 PARSERS = ()
 
-OWN, PEER = KeyHash(bytes(range(32))), KeyHash(bytes(range(1, 33)))
+OWN, PEER = KeyHash(bytes([17]) * 32), KeyHash(bytes([18]) * 32)
 FACTS = TlsFacts(OWN, PEER, bytes(64))
 NOTHING = bytes(64)
 
