@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-import os
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ import securestream as ss
 from securestream.trust.credentials.tokens import TokenVerifier
 
 from ..streams.support import PATIENCE, matching_configs, receive_until_error
+from ..trust.support import File
 from .support import ask, serving, serving_tcp, shout
 
 if TYPE_CHECKING:
@@ -25,18 +25,11 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
 
-class Clients:
-    """A file of authorised clients, written to long ago each time, but never at the same moment."""
+class Clients(File):
+    """A file of authorised clients."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._moment = 1_000_000_000
-
-    def write(self, *keys: ss.PrivateKey | ss.TlsPrivateKey | None, options: str = "") -> None:
-        self.path.write_text("".join(f"{key.public_key} somebody {options}\n" for key in keys if key is not None))
-        self.path.chmod(0o600)
-        self._moment += 1
-        os.utime(self.path, (self._moment, self._moment))
+    def list(self, *keys: ss.PrivateKey | ss.TlsPrivateKey | None, options: str = "") -> None:
+        self.write("".join(f"{key.public_key} somebody {options}\n" for key in keys if key is not None))
 
 
 @pytest.fixture
@@ -77,13 +70,13 @@ async def test_a_removed_key_s_connections_end_with_the_reason_and_the_others_go
 ) -> None:
     client, server = matching_configs()
     other = replace(client, key=ss.PrivateKey.generate())
-    clients.write(client.key, other.key)
+    clients.list(client.key, other.key)
     server = replace(server, authorize=ss.AuthorizedPeersFile(clients.path), recheck=1)
     async with serving(shout, server) as served:
         ends = [await served.connect(config) for config in (client, client, other)]
         await trio.sleep(5)
         assert [await ask(end) for end in ends] == [b"HELLO"] * 3
-        clients.write(other.key)
+        clients.list(other.key)
         for end in ends[:2]:
             _, error = await receive_until_error(end)
             assert isinstance(error, ss.PeerAlert)
@@ -94,7 +87,7 @@ async def test_a_removed_key_s_connections_end_with_the_reason_and_the_others_go
 
 async def test_over_tcp_too(clients: Clients) -> None:
     client, server = matching_configs()
-    clients.write(client.key)
+    clients.list(client.key)
     server = replace(server, authorize=ss.AuthorizedPeersFile(clients.path), recheck=0.02)
     with trio.fail_after(PATIENCE):
         async with (
@@ -102,14 +95,14 @@ async def test_over_tcp_too(clients: Clients) -> None:
             await ss.open_secure_tcp_stream("127.0.0.1", port, client) as stream,
         ):
             assert await ask(stream) == b"HELLO"
-            clients.write()
+            clients.list()
             _, error = await receive_until_error(stream)
             assert error.code == "access_denied"
 
 
 async def test_a_key_that_has_lasted_its_time_ends_its_connections(clients: Clients, autojump_clock: MockClock) -> None:
     client, server = matching_configs()
-    clients.write(client.key, options="until=2027-06-30T12:00:00Z")
+    clients.list(client.key, options="until=2027-06-30T12:00:00Z")
     start = dt.datetime(2027, 6, 30, 11, 59, tzinfo=dt.UTC)
     authorize = ss.AuthorizedPeersFile(
         clients.path, now=lambda: start + dt.timedelta(seconds=trio.current_time() - began)

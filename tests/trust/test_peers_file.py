@@ -20,6 +20,7 @@ from securestream.trust.peers import parse_clients
 
 from ..service.support import ask, serving, shout
 from ..streams.support import failure_of, matching_configs
+from .support import File
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,27 +28,12 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
 ALICE, BOB, CAROL = (ss.PrivateKey(bytes([n]) * 32).public_key for n in (1, 2, 3))
-LONG_AGO = 1_000_000_000
 
 
 @dataclass(frozen=True)
 class Somebody:
     public_key: ss.PublicKey
     address: str = "127.0.0.1:5000"
-
-
-class File:
-    """The file, written to long ago each time, but never at the same moment."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.moment = LONG_AGO
-
-    def write(self, text: str) -> None:
-        self.path.write_text(text)
-        self.path.chmod(0o600)
-        self.moment += 1
-        os.utime(self.path, (self.moment, self.moment))
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from securestream.trust.servers import FirstUse, parse_servers
 
 from ..service.support import ask, serving, serving_tcp, shout
 from ..streams.support import PATIENCE, failure_of, matching_configs
+from .support import File
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,22 +27,7 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
 OLD, NEW, OTHER = (ss.PrivateKey(bytes([n]) * 32).public_key for n in (1, 2, 3))
-LONG_AGO = 1_000_000_000
 DB = "db.example:9222"
-
-
-class File:
-    """The file, written to long ago each time, but never at the same moment."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.moment = LONG_AGO
-
-    def write(self, text: str) -> None:
-        self.path.write_text(text)
-        self.path.chmod(0o600)
-        self.moment += 1
-        os.utime(self.path, (self.moment, self.moment))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from securestream.protocol.messages import Kind, encode_alert_frame, encode_fram
 
 from ..protocol.support import body, flipped
 from .fixed import KEM_CIPHERTEXT, OLD_SECRET, OTHER_SERVER, SECRET, nothing_random
-from .handshakes import AEGIS, HYBRID, KNOWS_SERVER, ONE_SUITE, XCHACHA20, sides
+from .handshakes import AEGIS, HYBRID, KNOWS_SERVER, ONE_SUITE, XCHACHA20, Setup
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ def frame_failures() -> list[FrameFailure]:
 
 
 def faults_of_challenge() -> list[FrameFailure]:
-    both = sides()
+    both = Setup().sides()
     both.hello()
     good = body(both.challenge(), Kind.CHALLENGE)
 
@@ -76,7 +76,7 @@ def in_place_of_challenge(
 
 def hybrid_challenge(ciphertext: bytes = KEM_CIPHERTEXT) -> bytes:
     """One with this ciphertext, under the shared secret of the right one."""
-    both = sides(client_wants="prefer", server_wants="prefer")
+    both = Setup(client_wants="prefer", server_wants="prefer").sides()
     both.hello()
     with nothing_random(ciphertext):
         return body(both.server.challenge(), Kind.CHALLENGE)
@@ -86,7 +86,7 @@ def faults_of_hybrid_challenge() -> list[FrameFailure]:
     def fault(name: str, data: bytes) -> FrameFailure:
         return in_place_of_challenge(f"hybrid: {name}", encode_frame(Kind.CHALLENGE, data), handshake=HYBRID)
 
-    good, classical = hybrid_challenge(), sides()
+    good, classical = hybrid_challenge(), Setup().sides()
     classical.hello()
     refused = encode_alert_frame(3)
     return [
@@ -102,14 +102,14 @@ def faults_of_hybrid_challenge() -> list[FrameFailure]:
 
 def challenge_with_other_suite() -> bytes:
     """All is genuine, and the server has chosen what the client did not offer."""
-    both = sides(secret=SECRET, secrets=[OLD_SECRET, SECRET], client_suites=[XCHACHA20])
+    both = Setup(secret=SECRET, secrets=[OLD_SECRET, SECRET], client_suites=[XCHACHA20]).sides()
     both.hello()
     both.server._suite = AEGIS
     return both.server.challenge()
 
 
 def faults_of_response() -> list[FrameFailure]:
-    both = sides()
+    both = Setup().sides()
     both.hello()
     both.challenge()
     good = body(both.client.response(b"credentials"), Kind.RESPONSE)

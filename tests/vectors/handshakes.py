@@ -133,43 +133,6 @@ class Sides:
         return frame
 
 
-def sides(
-    *,
-    server_key: PublicKey | None = SERVER.public_key,
-    middlebox_key: PublicKey | None = None,
-    secret: SharedSecret | None = None,
-    secrets: Sequence[SharedSecret] = (),
-    client_suites: Sequence[Suite] = (AEGIS, XCHACHA20),
-    server_suites: Sequence[Suite] = (AEGIS, XCHACHA20),
-    client_wants: ClientPostQuantum = "off",
-    server_wants: PostQuantum = "off",
-    kem_ephemeral: DecapsulationKey = KEM_EPHEMERAL,
-) -> Sides:
-    """Both sides with the fixed keys. A server with secrets demands one."""
-    client = ClientHandshake(
-        key=CLIENT,
-        server_key=server_key,
-        middlebox_key=middlebox_key,
-        secret=secret,
-        suites=client_suites,
-        post_quantum=client_wants,
-        ephemeral=CLIENT_EPHEMERAL,
-        kem_ephemeral=kem_ephemeral,
-    )
-    policy = SecretPolicy.REQUIRED if secrets else SecretPolicy.OFF
-    return Sides(
-        client=client,
-        server=ServerHandshake(
-            key=SERVER,
-            suites=server_suites,
-            secrets=secrets,
-            secret_policy=policy,
-            post_quantum=server_wants,
-            ephemeral=SERVER_EPHEMERAL,
-        ),
-    )
-
-
 def hex_of_secret(secret: SharedSecret | None) -> str | None:
     return None if secret is None else bytes(secret).hex()
 
@@ -178,57 +141,79 @@ def hex_of_key(key: PublicKey | None) -> str | None:
     return None if key is None else bytes(key).hex()
 
 
-def handshake_vector(
-    name: str,
-    *,
-    server_key: PublicKey | None = SERVER.public_key,
-    middlebox_key: PublicKey | None = None,
-    secret: SharedSecret | None = None,
-    secrets: Sequence[SharedSecret] = (),
-    client_suites: Sequence[Suite] = (AEGIS, XCHACHA20),
-    server_suites: Sequence[Suite] = (AEGIS, XCHACHA20),
-    client_wants: ClientPostQuantum = "off",
-    server_wants: PostQuantum = "off",
-    client_credentials: bytes = b"",
-    server_credentials: bytes = b"",
-) -> HandshakeVector:
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What both sides have beside the fixed keys. A server with secrets demands one."""
+
+    server_key: PublicKey | None = SERVER.public_key
+    middlebox_key: PublicKey | None = None
+    secret: SharedSecret | None = None
+    secrets: Sequence[SharedSecret] = ()
+    client_suites: Sequence[Suite] = (AEGIS, XCHACHA20)
+    server_suites: Sequence[Suite] = (AEGIS, XCHACHA20)
+    client_wants: ClientPostQuantum = "off"
+    server_wants: PostQuantum = "off"
+    kem_ephemeral: DecapsulationKey = KEM_EPHEMERAL
+    client_credentials: bytes = b""
+    server_credentials: bytes = b""
+
+    def sides(self) -> Sides:
+        client = ClientHandshake(
+            key=CLIENT,
+            server_key=self.server_key,
+            middlebox_key=self.middlebox_key,
+            secret=self.secret,
+            suites=self.client_suites,
+            post_quantum=self.client_wants,
+            ephemeral=CLIENT_EPHEMERAL,
+            kem_ephemeral=self.kem_ephemeral,
+        )
+        server = ServerHandshake(
+            key=SERVER,
+            suites=self.server_suites,
+            secrets=self.secrets,
+            secret_policy=SecretPolicy.REQUIRED if self.secrets else SecretPolicy.OFF,
+            post_quantum=self.server_wants,
+            ephemeral=SERVER_EPHEMERAL,
+        )
+        return Sides(client=client, server=server)
+
+    def client(self) -> Client:
+        return Client(
+            private_key=bytes(CLIENT).hex(),
+            ephemeral_private_key=bytes(CLIENT_EPHEMERAL).hex(),
+            server_key=hex_of_key(self.server_key),
+            middlebox_key=hex_of_key(self.middlebox_key),
+            random_route=ROUTE.hex() if self.server_key is None else None,
+            secret=hex_of_secret(self.secret),
+            suites=[int(suite) for suite in self.client_suites],
+            post_quantum=self.client_wants,
+            credentials=self.client_credentials.hex(),
+        )
+
+    def server(self) -> Server:
+        return Server(
+            private_key=bytes(SERVER).hex(),
+            ephemeral_private_key=bytes(SERVER_EPHEMERAL).hex(),
+            secrets=[bytes(each).hex() for each in self.secrets],
+            suites=[int(suite) for suite in self.server_suites],
+            post_quantum=self.server_wants,
+            credentials=self.server_credentials.hex(),
+        )
+
+
+def handshake_vector(name: str, setup: Setup) -> HandshakeVector:
     """Runs the handshake and writes down all of it."""
     with nothing_random():
-        both = sides(
-            server_key=server_key,
-            middlebox_key=middlebox_key,
-            secret=secret,
-            secrets=secrets,
-            client_suites=client_suites,
-            server_suites=server_suites,
-            client_wants=client_wants,
-            server_wants=server_wants,
-        )
+        both = setup.sides()
         hello, h1 = both.hello(), both.client.handshake_hash
-        challenge, h2 = both.challenge(server_credentials), both.client.handshake_hash
-        response, h3 = both.response(client_credentials), both.client.handshake_hash
+        challenge, h2 = both.challenge(setup.server_credentials), both.client.handshake_hash
+        response, h3 = both.response(setup.client_credentials), both.client.handshake_hash
     keys = both.client.split()
     return HandshakeVector(
         name=name,
-        client=Client(
-            private_key=bytes(CLIENT).hex(),
-            ephemeral_private_key=bytes(CLIENT_EPHEMERAL).hex(),
-            server_key=hex_of_key(server_key),
-            middlebox_key=hex_of_key(middlebox_key),
-            random_route=ROUTE.hex() if server_key is None else None,
-            secret=hex_of_secret(secret),
-            suites=[int(suite) for suite in client_suites],
-            post_quantum=client_wants,
-            credentials=client_credentials.hex(),
-        ),
-        server=Server(
-            private_key=bytes(SERVER).hex(),
-            ephemeral_private_key=bytes(SERVER_EPHEMERAL).hex(),
-            secrets=[bytes(each).hex() for each in secrets],
-            suites=[int(suite) for suite in server_suites],
-            post_quantum=server_wants,
-            credentials=server_credentials.hex(),
-        ),
+        client=setup.client(),
+        server=setup.server(),
         kem=KEM if both.client.session.post_quantum else None,
         hello=hello.hex(),
         challenge=challenge.hex(),
@@ -244,58 +229,46 @@ def handshake_vector(
     )
 
 
+# Noise_XX and Noise_XXpsk0, each way of the route, credentials, and the choice of a suite.
+CLASSICAL: dict[str, Setup] = {
+    KNOWS_SERVER: Setup(),
+    "XX: the client knows no server, its route is random": Setup(server_key=None),
+    "XX: the route is for a middlebox": Setup(middlebox_key=MIDDLEBOX.public_key),
+    "XX: both sides show credentials": Setup(
+        client_credentials=fixed("client's credentials", 100),
+        server_credentials=fixed("server's credentials", 1_000),
+    ),
+    "XX: the sides rank the suites in opposite order, the smaller number wins": Setup(
+        client_suites=(AEGIS, XCHACHA20), server_suites=(XCHACHA20, AEGIS)
+    ),
+    "XXpsk0: one secret": Setup(secret=SECRET, secrets=[SECRET]),
+    ONE_SUITE: Setup(
+        secret=SECRET,
+        secrets=[OLD_SECRET, SECRET],
+        client_suites=[XCHACHA20],
+        client_credentials=fixed("client's credentials", 1),
+    ),
+}
+
+# The same two with hfs, and what a client does that was refused them.
+POST_QUANTUM: dict[str, Setup] = {
+    HYBRID: Setup(client_wants="prefer", server_wants="prefer"),
+    "XXhfs: the client knows no server, both require the hybrid handshake, both sides show credentials": Setup(
+        server_key=None,
+        client_wants="require",
+        server_wants="require",
+        client_credentials=fixed("client's credentials", 100),
+        server_credentials=fixed("server's credentials", 1_000),
+    ),
+    "XXhfs+psk0: the second of two secrets": Setup(
+        secret=SECRET, secrets=[OLD_SECRET, SECRET], client_wants="prefer", server_wants="prefer"
+    ),
+    "XX: a server that prefers the hybrid handshake takes a classical hello": Setup(server_wants="prefer"),
+    "XX: the client was refused the hybrid handshake, and says so": Setup(client_wants="fallback"),
+}
+
+SETUPS: dict[str, Setup] = {**CLASSICAL, **POST_QUANTUM}
+
+
 def handshake_vectors() -> list[HandshakeVector]:
-    return [*classical_vectors(), *hybrid_vectors()]
-
-
-def classical_vectors() -> list[HandshakeVector]:
-    """Noise_XX and Noise_XXpsk0, each way of the route, credentials, and the choice of a suite."""
-    return [
-        handshake_vector(KNOWS_SERVER),
-        handshake_vector("XX: the client knows no server, its route is random", server_key=None),
-        handshake_vector("XX: the route is for a middlebox", middlebox_key=MIDDLEBOX.public_key),
-        handshake_vector(
-            "XX: both sides show credentials",
-            client_credentials=fixed("client's credentials", 100),
-            server_credentials=fixed("server's credentials", 1_000),
-        ),
-        handshake_vector(
-            "XX: the sides rank the suites in opposite order, the smaller number wins",
-            client_suites=(AEGIS, XCHACHA20),
-            server_suites=(XCHACHA20, AEGIS),
-        ),
-        handshake_vector("XXpsk0: one secret", secret=SECRET, secrets=[SECRET]),
-        handshake_vector(
-            ONE_SUITE,
-            secret=SECRET,
-            secrets=[OLD_SECRET, SECRET],
-            client_suites=[XCHACHA20],
-            client_credentials=fixed("client's credentials", 1),
-        ),
-    ]
-
-
-def hybrid_vectors() -> list[HandshakeVector]:
-    """The same two with hfs, and what a client does that was refused them."""
-    return [
-        handshake_vector(HYBRID, client_wants="prefer", server_wants="prefer"),
-        handshake_vector(
-            "XXhfs: the client knows no server, both require the hybrid handshake, both sides show credentials",
-            server_key=None,
-            client_wants="require",
-            server_wants="require",
-            client_credentials=fixed("client's credentials", 100),
-            server_credentials=fixed("server's credentials", 1_000),
-        ),
-        handshake_vector(
-            "XXhfs+psk0: the second of two secrets",
-            secret=SECRET,
-            secrets=[OLD_SECRET, SECRET],
-            client_wants="prefer",
-            server_wants="prefer",
-        ),
-        handshake_vector(
-            "XX: a server that prefers the hybrid handshake takes a classical hello", server_wants="prefer"
-        ),
-        handshake_vector("XX: the client was refused the hybrid handshake, and says so", client_wants="fallback"),
-    ]
+    return [handshake_vector(name, setup) for name, setup in SETUPS.items()]

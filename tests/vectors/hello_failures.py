@@ -13,7 +13,7 @@ from securestream.protocol.mlkem import DecapsulationKey
 
 from ..protocol.support import BOTH_SUITES, body, flipped
 from .fixed import KEM_EPHEMERAL, KEM_SEED, OLD_SECRET, OTHER_SERVER, SECRET, SERVER, nothing_random
-from .handshakes import AEGIS, XCHACHA20, sides
+from .handshakes import AEGIS, XCHACHA20, Setup
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,7 +68,7 @@ def good_hello(
     suites: Sequence[Suite] = (AEGIS, XCHACHA20),
     kem_ephemeral: DecapsulationKey = KEM_EPHEMERAL,
 ) -> bytes:
-    both = sides(secret=secret, client_suites=suites, client_wants=wants, kem_ephemeral=kem_ephemeral)
+    both = Setup(secret=secret, client_suites=suites, client_wants=wants, kem_ephemeral=kem_ephemeral).sides()
     return body(both.client.hello(), Kind.HELLO)
 
 
@@ -139,8 +139,8 @@ def faults_of_secret() -> list[HelloFailure]:
 
 def faults_of_choice() -> list[HelloFailure]:
     with nothing_random():
-        blind = body(sides(server_key=None).client.hello(), Kind.HELLO)
-    wants_another = sides(server_key=OTHER_SERVER.public_key, middlebox_key=SERVER.public_key)
+        blind = body(Setup(server_key=None).sides().client.hello(), Kind.HELLO)
+    wants_another = Setup(server_key=OTHER_SERVER.public_key, middlebox_key=SERVER.public_key).sides()
     another = body(wants_another.client.hello(), Kind.HELLO)
     no_suite, no_key = AlertCode.NO_COMMON_SUITE, AlertCode.UNKNOWN_SERVER_KEY
     only_new = good_hello(suites=[AEGIS])

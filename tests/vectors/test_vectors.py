@@ -16,7 +16,7 @@ from securestream.protocol.suites import RecordType, Suite
 from ..protocol.support import drain
 from .files import FOLDER, VECTORS, text_of
 from .frame_failures import FrameFailure, frame_failures
-from .handshakes import handshake_vectors, sides
+from .handshakes import SETUPS, handshake_vectors
 from .hello_failures import HelloFailure, hello_failures
 from .stream_failures import StreamFailure, stream_failures
 from .streams import StreamVector, stream_vectors
@@ -85,15 +85,8 @@ def test_the_server_refuses_the_hello(vector: HelloFailure) -> None:
 
 def sides_of(vector: FrameFailure) -> Sides:
     """Both sides, the client waiting for the challenge."""
+    both = SETUPS[vector.handshake].sides()
     handshake = next(each for each in handshake_vectors() if each.name == vector.handshake)
-    secrets = [SharedSecret(bytes.fromhex(secret)) for secret in handshake.server.secrets]
-    both = sides(
-        secret=SharedSecret(bytes.fromhex(handshake.client.secret)) if handshake.client.secret else None,
-        secrets=secrets,
-        client_suites=[Suite(number) for number in handshake.client.suites],
-        client_wants=handshake.client.post_quantum,
-        server_wants=handshake.server.post_quantum,
-    )
     assert both.hello().hex() == handshake.hello
     return both
 
