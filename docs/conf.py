@@ -25,6 +25,9 @@ suppress_warnings = ["misc.highlighting_failure"]
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
+# What configurations take, by the name that it has an entry under.
+CALLABLES = "securestream.streams.config"
+autodoc_type_aliases = {name: f"{CALLABLES}.{name}" for name in ("Authorize", "JudgeServer", "Secrets", "Credentials")}
 autodoc_preserve_defaults = True
 autodoc_default_options = {"members": True}
 python_use_unqualified_type_names = True

@@ -67,6 +67,7 @@ def test_the_diagrams_are_as_the_code_is() -> None:
         ("`ss.Peer`", ":py:obj:`ss.Peer <securestream.Peer>`"),
         ("`StreamPool.stream()`", ":py:obj:`StreamPool.stream() <securestream.StreamPool.stream>`"),
         ("`Peer.address`", ":py:obj:`Peer.address <securestream.Peer>`"),
+        ("`docs/post-quantum.md`", ":doc:`docs/post-quantum.md </post-quantum>`"),
         ("header_ | a_b | c\\d", "header\\_ \\| a\\_b \\| c\\\\d"),
         ("`a`     one\n        more\n`b`, `c`  two", "``a``\n    one\n    more\n``b``, ``c``\n    two"),
         ("So:\n\n    x = 1\n\n    y = *x\n\nand `z`.", "So:\n\n::\n\n    x = 1\n\n    y = *x\n\nand ``z``."),

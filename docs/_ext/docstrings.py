@@ -2,7 +2,7 @@
 
 They are plain text with four habits, which people read as they stand:
 
-    `name`                   code; a public name of the package becomes a link to its entry
+    `name`                   code; a public name of the package becomes a link to its entry, `docs/page.md` to the page
     `name`  what it is       two blanks or more behind the name: a table of names, one a line, further lines indented
     an indented paragraph    an example
     anything else            a paragraph
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 CODE = re.compile(r"(`[^`]+`)")
 ROW = re.compile(r"^(`[^`]+`(?:, `[^`]+`)*) {2,}(\S.*)$")
+PAGE = re.compile(r"docs(/[\w/-]+)\.md")
+ALIAS = re.compile(r"TypeAliasForwardRef\('([\w.]+)'\)")
 PUBLIC = frozenset(securestream.__all__)
 
 
@@ -72,7 +74,9 @@ def in_rest(text: str) -> str:
 
 
 def code(text: str) -> str:
-    """Code, linked where a public name begins it: to the method that it names, or to the class."""
+    """Code. A page is linked, and so is what a public name begins: to the method that it names, or to the class."""
+    if page := PAGE.fullmatch(text):
+        return f":doc:`{text} <{page[1]}>`"
     name, _, member = text.removeprefix("ss.").partition("(")[0].partition(".")
     if name not in PUBLIC:
         return f"``{text}``"
@@ -87,6 +91,16 @@ def process(
     lines[:] = as_rest(lines)
 
 
+def readable(
+    app: Sphinx, what: str, name: str, obj: object, options: object, signature: str | None, returns: str | None
+) -> tuple[str | None, str | None]:  # autodoc-process-signature
+    """A signature that Python could read, without what dataclasses and Sphinx put for a default and for an alias."""
+    if signature is not None:
+        signature = ALIAS.sub(r"~\1", signature.replace("<factory>", "..."))
+    return signature, returns
+
+
 def setup(app: Sphinx) -> ExtensionMetadata:
     app.connect("autodoc-process-docstring", process)
+    app.connect("autodoc-process-signature", readable)
     return {"parallel_read_safe": True}

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pen import LINE, WIDTH, Drawing
 
 STACK = (
-    ("your program", "a handler, or anything that takes a Trio stream"),
+    ("your program", "a handler, or what takes a Trio stream"),
     ("service/", "connects, serves, pools, relays, routes"),
     ("SecureStream", "16 KB padded records, alerts, a true end"),
     ("wrap_client, wrap_server", "hello, challenge, response"),
-    ("transport", "TCP, a Unix socket, memory: any Trio stream"),
+    ("transport", "TCP, a Unix socket: any Trio stream"),
 )
 HEIGHT, GAP = 44, 14
 WIDE, NARROW = 260, 82
@@ -24,7 +24,7 @@ def layers() -> str:
         drawing.text(10, top + 18 + LINE, what, style="small")
         if number:
             drawing.arrow(WIDE / 2, top - GAP, WIDE / 2, top)
-    beside(drawing, 1, 2, ("trust/", "who may talk", "to whom"))
+    beside(drawing, 1, 2, ("trust/", "who is", "let in"))
     beside(drawing, 2, 4, ("protocol/", "bytes in,", "bytes out;", "no I/O,", "no clock"))
     return drawing.svg(len(STACK) * (HEIGHT + GAP) - GAP + 2)
 
