@@ -21,9 +21,11 @@ smartquotes = False
 
 # Links to headings are checked, with the anchors that code hosts give them.
 myst_heading_anchors = 3
-suppress_warnings = ["misc.highlighting_failure"]
+highlight_language = "text"
+suppress_warnings = ["misc.highlighting_failure"]  # Pygments knows no haproxy
 
 autodoc_member_order = "bysource"
+autodoc_inherit_docstrings = False
 autodoc_typehints_format = "short"
 # What configurations take, by the name that it has an entry under.
 CALLABLES = "securestream.streams.config"

@@ -35,7 +35,7 @@ def as_rest(docstring: list[str]) -> list[str]:
     found: list[str] = []
     for is_example, blocks in groupby(paragraphs(docstring), key=lambda block: block[0].startswith(" ")):
         if is_example:
-            found += ["::", "", *join(blocks), ""]
+            found += [".. code-block:: python", "", *join(blocks), ""]
         else:
             for block in blocks:
                 found += [*(table(block) if ROW.match(block[0]) else map(in_rest, block)), ""]

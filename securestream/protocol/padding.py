@@ -64,14 +64,17 @@ class NoPadding(PaddingPolicy):
 
 
 class FullRecords(PaddingPolicy):
-    """The seed's "all messages are always exactly 16 KB"."""
+    """Records of exactly 16,384 bytes on the wire, whatever they hold."""
 
     def pad_record(self, record_type: int, length: int, room: int) -> int:
         return room
 
 
 class BlockPadding(PaddingPolicy):
-    """Up to the next multiple of `size` bytes, 1 to 16 MiB. RFC 8467 has 128 for DNS queries and 468 for answers."""
+    """Up to the next multiple of `size` bytes, 1 to 16 MiB. RFC 8467 has 128 for DNS queries and 468 for answers.
+
+    Raises `ValueError` and `TypeError` for another size.
+    """
 
     def __init__(self, size: int) -> None:
         self.size: int = checked_size(size)
@@ -84,14 +87,17 @@ class BlockPadding(PaddingPolicy):
 
 
 class PowerOfTwoPadding(PaddingPolicy):
-    """Up to the next power of two."""
+    """Up to the next power of two, in bytes: less than twice as long."""
 
     def pad_flush(self, length: int) -> int:
         return 1 << (length - 1).bit_length() if length else 0
 
 
 class BucketPadding(PaddingPolicy):
-    """Up to the smallest of `sizes` that is enough; beyond the largest, to a multiple of that."""
+    """Up to the smallest of `sizes` that is enough, each 1 byte to 16 MiB; beyond the largest, to a multiple of that.
+
+    Raises `ValueError` and `TypeError` for other sizes, and for none.
+    """
 
     def __init__(self, sizes: Sequence[int]) -> None:
         self.sizes: tuple[int, ...] = tuple(sorted({checked_size(size) for size in sizes}))
@@ -134,6 +140,7 @@ class RandomPadding(PaddingPolicy):
     all the same: the smallest length he sees comes near it. `KeyedPadding` gives nothing to average.
 
     `randbelow(n)` gives a number of 0 to n - 1. Another than the default is for experiments that are to be repeated.
+    Raises `ValueError` and `TypeError` for a `most` that isn't 1 byte to 16 MiB.
     """
 
     def __init__(self, most: int, *, randbelow: Callable[[int], int] = secrets.randbelow) -> None:
@@ -151,6 +158,7 @@ class KeyedPadding(PaddingPolicy):
     """0 to `most` bytes more, which a secret key and the content decide: the same content is always as long.
 
     `key` is 16 to 64 random bytes of this side's own, the same for all connections that may carry the same content.
+    Raises `ValueError` and `TypeError` for another key, and for a `most` that isn't 1 byte to 16 MiB.
     """
 
     def __init__(self, key: bytes, most: int) -> None:
@@ -175,7 +183,8 @@ class KeyedPadding(PaddingPolicy):
 
 class RecordPadding(PaddingPolicy):
     """What a callable of the user's says, record by record: `callback(record_type, length, room)` gives the padding,
-    0 to `room`, with the arguments of OpenSSL's `SSL_CTX_set_record_padding_callback` in their order."""
+    0 to `room` bytes, with the arguments of OpenSSL's `SSL_CTX_set_record_padding_callback` in their order. Raises
+    `TypeError` for what is no callable."""
 
     def __init__(self, callback: Callable[[int, int, int], int]) -> None:
         if not callable(callback):

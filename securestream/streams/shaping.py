@@ -84,15 +84,23 @@ def _checked_interval(seconds: float) -> float:
 
 @dataclass(frozen=True)
 class ConstantRateStatistics:
-    """What a `ConstantRate` has sent so far, and what it has cost. The record that ends the direction isn't counted."""
+    """What a `ConstantRate` has sent so far, and what it has cost. The record that ends the direction isn't counted.
+
+    `records`                      all that were sent
+    `data_records`                 of these, those with content
+    `missed_ticks`                 for which the transport, or the machine, was too slow
+    `content_bytes`, `wire_bytes`  the program's, and the transport's
+    `messages`                     calls of `send_all` that were sent whole
+    `mean_latency`, `max_latency`  seconds from the call of `send_all` until its last byte was sent
+    """
 
     records: int
-    data_records: int  # of these, those with content
-    missed_ticks: int  # the transport, or the machine, was too slow for them
+    data_records: int
+    missed_ticks: int
     content_bytes: int
     wire_bytes: int
-    messages: int  # calls of send_all that were sent whole
-    mean_latency: float  # seconds, from the call of send_all until its last byte was sent
+    messages: int
+    mean_latency: float
     max_latency: float
 
     @property
