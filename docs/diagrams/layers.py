@@ -24,7 +24,7 @@ def layers() -> str:
         drawing.text(10, top + 18 + LINE, what, style="small")
         if number:
             drawing.arrow(WIDE / 2, top - GAP, WIDE / 2, top)
-    beside(drawing, 1, 2, ("trust/", "who is", "let in"))
+    beside(drawing, 1, 2, ("trust/", "who is let in"))
     beside(drawing, 2, 4, ("protocol/", "bytes in,", "bytes out;", "no I/O,", "no clock"))
     return drawing.svg(len(STACK) * (HEIGHT + GAP) - GAP + 2)
 
