@@ -70,7 +70,7 @@ def test_the_diagrams_are_as_the_code_is() -> None:
         ("`docs/post-quantum.md`", ":doc:`docs/post-quantum.md </post-quantum>`"),
         ("header_ | a_b | c\\d", "header\\_ \\| a\\_b \\| c\\\\d"),
         ("`a`     one\n        more\n`b`, `c`  two", "``a``\n    one\n    more\n``b``, ``c``\n    two"),
-        ("So:\n\n    x = 1\n\n    y = *x\n\nand `z`.", "So:\n\n.. code-block:: python\n\n    x = 1\n\n    y = *x\n\nand ``z``."),
+        ("So:\n\n    x = 1\n\n    y = *x", "So:\n\n.. code-block:: python\n\n    x = 1\n\n    y = *x"),
     ],
 )
 def test_a_docstring_is_shown_as_it_is_meant(docstring: str, shown: str) -> None:
