@@ -119,6 +119,8 @@ def server_given(where: Address | str | None, given: Dialing) -> ServerAddress:
 
 
 def _by_options(where: Address, given: Dialing) -> ServerAddress:
+    if _is_given("connect_file"):
+        raise wrong_usage("HOST:PORT and --connect-file exclude each other")
     server = trusted_server(where, given["server_key"], given["known_servers"], given["trust_first_use"])
     key, secret_file, passphrase_file = given["key"], given["secret_file"], given["passphrase_file"]
     own = load_own_key(key, passphrase_file) if key is not None else None

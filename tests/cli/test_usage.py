@@ -226,6 +226,7 @@ WHO = "say who may connect: --allow PUBKEY for each client, --clients FILE, or -
             f"a connection string and --connect-file exclude each other{SEE_CLIENT}",
             2,
         ),
+        ([*CONNECT, "--connect-file", "a"], f"HOST:PORT and --connect-file exclude each other{SEE_CONNECT}", 2),
         (["connect", STRING, "--connect-file", "a"], "a connection string and --connect-file exclude each other", 2),
         (["tunnel", "client", "--connect", STRING], f"Missing option '--listen'.{SEE_CLIENT}", 2),
         ([*CLIENT, "--listen", "x"], f"Invalid value for '--listen': {NOT_A_PLACE}{SEE_CLIENT}", 2),
