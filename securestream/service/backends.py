@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 logger: logging.Logger = logging.getLogger("securestream")
 
+# Clients that wait whether a server that is down answers after all; others are told at once. Strangers who ask for one
+# whose machine says nothing would keep everybody out of the router.
+_MOST_WAITING = 16
 # Looks at a server that is down, after the last client that wanted it, before it is forgotten: the table may have.
 _LOOKS = 60
 
@@ -33,6 +36,7 @@ class _State:
 
     backend: Backend
     open: int = 0
+    dialled: int = 0  # by so many at the moment
     is_down: bool = False
     looks_left: int = _LOOKS
 
@@ -58,7 +62,7 @@ class Backends:
             with contextlib.ExitStack() as using:
                 state = using.enter_context(self._using(best))
                 try:
-                    stream = await self._dial(best)
+                    stream = await self._dial_for_client(state)
                 except OSError as exc:
                     self._note_down(state, exc)
                 else:
@@ -87,6 +91,16 @@ class Backends:
         """What needn't be known any more."""
         if not state.open and not (state.is_down and state.looks_left):
             self._states.pop(state.backend.address, None)
+
+    async def _dial_for_client(self, state: _State) -> trio.SocketStream:
+        """Raises `OSError`."""
+        if state.is_down and state.dialled >= _MOST_WAITING:
+            raise OSError("it is down, and enough wait for it")
+        state.dialled += 1
+        try:
+            return await self._dial(state.backend)
+        finally:
+            state.dialled -= 1
 
     async def _dial(self, backend: Backend) -> trio.SocketStream:
         """Raises `OSError`."""

@@ -146,7 +146,7 @@ class Errand:
             raise _unavailable(str(exc)) from exc
         try:
             _find_the_vanished(self._near, far)
-            await far.send_all((self._header().encode() if backend.proxy else b"") + said)
+            await far.send_all((self._header() if backend.proxy else b"") + said)
         except trio.BrokenResourceError as exc:
             await trio.aclose_forcefully(far)
             raise _unavailable(f"{backend.address} hung up at once") from exc
@@ -155,9 +155,14 @@ class Errand:
             raise
         return backend, far
 
-    def _header(self) -> ProxyHeader:
-        """Who the client is, as far as a router knows."""
-        return ProxyHeader(self._place.address, self._place.destination or own_address_of(self._near))
+    def _header(self) -> bytes:
+        """Who the client is, as far as a router knows, and the PROXY protocol can say: not, where a proxy in front of
+        it has the client on a Unix socket, for one."""
+        destination = self._place.destination or own_address_of(self._near)
+        try:
+            return ProxyHeader(self._place.address, destination).encode()
+        except ValueError:
+            return ProxyHeader().encode()
 
 
 def wanted_server(hello: Hello, keys: Sequence[PrivateKey]) -> PublicKey | None:

@@ -74,6 +74,26 @@ async def test_dials_under_way_count_too() -> None:
         assert (farm.dialled.count("a"), farm.dialled.count("b")) == (5, 5)
 
 
+async def test_few_wait_for_one_that_is_down_and_the_others_hear_so_at_once(autojump_clock: MockClock) -> None:
+    farm, backends = Farm(silent={"a"}), Backends(2, 1)
+    refused_after: list[float] = []
+
+    async def ask() -> None:
+        start = trio.current_time()
+        with ExitStack() as used, pytest.raises(OSError, match="none of 1 servers answers"):
+            await backends.dial(farm.backends("a"), used)
+        refused_after.append(trio.current_time() - start)
+
+    await ask()
+    async with trio.open_nursery() as nursery:
+        for _ in range(100):
+            nursery.start_soon(ask)
+    assert sorted(refused_after) == [0] * 84 + [2] * 17
+    farm.silent.clear()
+    with ExitStack() as used:
+        assert await chosen(backends, farm.backends("a"), used) == "a"
+
+
 async def test_equals_are_chosen_by_chance() -> None:
     farm, backends = Farm(), Backends(2, 1)
     for _ in range(200):  # with two equals, one of them never: once in 2**199

@@ -52,7 +52,9 @@ if TYPE_CHECKING:
 
     from trio.testing import MockClock
 
-    from .router_support import Stream
+    from securestream.protocol.handshake import ClientHandshake
+
+    from .router_support import Routes, Stream
 
 # --- to the right server ------------------------------------------------------------------------------
 
@@ -222,10 +224,10 @@ async def test_beyond_the_limit_a_client_is_told_alert_10() -> None:
                 break
 
 
-async def routed_in_memory(nursery: trio.Nursery, **changes: object) -> MemoryListener:
+async def routed_in_memory(nursery: trio.Nursery, routes: Routes | None = None, **changes: object) -> MemoryListener:
     listener = MemoryListener()
     listeners = cast("list[trio.abc.Listener[trio.abc.HalfCloseableStream]]", [listener])
-    await nursery.start(partial(ss.serve_router_listeners, listeners, config({}, **changes)))
+    await nursery.start(partial(ss.serve_router_listeners, listeners, config(routes or {}, **changes)))
     return listener
 
 
@@ -343,6 +345,35 @@ async def test_refused_clients_that_stay_keep_nobody_out(autojump_clock: MockClo
         nursery.cancel_scope.cancel()
 
 
+async def test_strangers_who_ask_for_a_machine_that_says_nothing_keep_nobody_out(autojump_clock: MockClock) -> None:
+    class Silent(ss.Backend):
+        async def dial(self) -> trio.SocketStream:
+            await trio.sleep_forever()
+            raise AssertionError
+
+    async with trio.open_nursery() as nursery:
+        listener = await routed_in_memory(
+            nursery, {SERVER.public_key: [Silent(f"{HOST}:1")]}, limits=ss.Limits(pending_handshakes=30)
+        )
+
+        async def ask(client: ClientHandshake) -> tuple[bytes, float]:
+            start = trio.current_time()
+            transport = await listener.connect()
+            await transport.send_all(client.hello())
+            return bytes(await transport.receive_some()), trio.current_time() - start
+
+        def stranger() -> ClientHandshake:
+            return new_client(middlebox_key=ROUTER.public_key, server_key=SERVER.public_key, ephemeral=None)
+
+        assert await ask(stranger()) == (encode_alert_frame(ss.AlertCode.BACKEND_UNAVAILABLE), 2)
+        for _ in range(100):
+            nursery.start_soon(ask, stranger())
+        await trio.sleep(1)
+        other = new_client(middlebox_key=ROUTER.public_key, server_key=OTHER.public_key, ephemeral=None)
+        assert await ask(other) == (encode_alert_frame(ss.AlertCode.UNKNOWN_SERVER_KEY), 0)
+        nursery.cancel_scope.cancel()
+
+
 # --- several servers ----------------------------------------------------------------------------------
 
 
@@ -390,6 +421,26 @@ async def test_a_server_is_told_the_client_s_address() -> None:
         await stream.send_eof()
         assert (await receive_all(stream)).split()[1].decode() == f"{own[0]}:{own[1]}"
         await stream.aclose()
+
+
+@pytest.mark.parametrize(
+    "addresses",
+    [
+        bytes(108) + b"/run/front".ljust(108, b"\0"),  # HAProxy's, of a client on its Unix socket
+        b"\x1b" * 108 + b"/run/front".ljust(108, b"\0"),  # which may have bound itself to anything
+    ],
+    ids=["no name", "a strange name"],
+)
+async def test_a_client_whose_address_can_not_be_handed_on_comes_to_the_server_all_the_same(addresses: bytes) -> None:
+    header = b"\r\n\r\n\0\r\nQUIT\n\x21\x31" + len(addresses).to_bytes(2, "big") + addresses
+    async with a_place() as place:
+        server = await place.server(proxy_from=LOOPBACK)
+        router = await place.router(config({SERVER.public_key: [server]}), proxy_from=LOOPBACK)
+        transport = await router.dial()
+        await transport.send_all(header)
+        async with await ss.wrap_client(transport, client_config()) as stream:
+            await stream.send_eof()
+            assert (await receive_all(stream)).startswith(b"server 127.0.0.1:")
 
 
 async def test_a_router_behind_a_router_and_another_one_hands_the_first_address_on() -> None:
