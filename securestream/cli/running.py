@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypedDict, TypeVar
 import click
 import trio
 
+from ..service.descriptors import raise_descriptors
 from ..service.drain import Drain, drain_on
 from ..service.router import RouterConfig
 from ..service.workers import MAX_WORKERS
@@ -115,6 +116,7 @@ def run_server(accept: Accept[T_Config], config: T_Config, public_key: PeerKey, 
     """Serves as the command line says, until a signal; the exit status. Raises `click.ClickException`."""
     post = Post(given["listen"], given["metrics"], given["events"], given["grace"])
     log_to_stderr(logging.WARNING)
+    raise_descriptors(4 * config.limits.connections)  # two each for a router, and what descriptors.py keeps back
     say = partial(say_where, public_key)
 
     def serve_here(post: Post, ready: Ready) -> int:

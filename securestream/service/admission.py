@@ -14,7 +14,7 @@ import abc
 import contextlib
 import logging
 from collections import Counter
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 import trio
 
@@ -25,6 +25,7 @@ from ..streams.errors import HandshakeError, HandshakeTruncated
 from ..streams.place import Place, Refused
 from ..trust.networks import is_in, parse_networks
 from .connection import source_of
+from .descriptors import most_connections, most_refusals
 from .proxy_protocol import receive_proxy_header
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ _LEAST_PATIENCE = 0.1
 class Admission(abc.ABC, Generic[T_Stream]):
     """The connections of one server, from accept to close. To inherit.
 
-    `limits`             how many, in all and of one source
+    `limits`             how many, in all and of one source; fewer where there are no descriptors for so many
     `handshake_timeout`  seconds that a client has to be in
     `proxy_from`         the proxies: networks, and the word `unix` for whoever comes over a Unix socket
     `observer`           is told of those that are closed without a word
@@ -57,6 +58,8 @@ class Admission(abc.ABC, Generic[T_Stream]):
         self, limits: Limits, handshake_timeout: float, proxy_from: Iterable[str], observer: Instrument | None
     ) -> None:
         self._limits = limits
+        self._most = min(limits.connections, most_connections(self.descriptors_each))
+        self._most_refusals = min(_MAX_REFUSALS, most_refusals())
         self._observer = observer
         self._handshake_timeout = handshake_timeout
         self._proxies = _Proxies(proxy_from)
@@ -65,6 +68,9 @@ class Admission(abc.ABC, Generic[T_Stream]):
         self._refusals = 0
 
     # --- to be provided
+
+    descriptors_each: ClassVar[int] = 1
+    """What one that is in takes of the system."""
 
     @property
     @abc.abstractmethod
@@ -162,7 +168,7 @@ class Admission(abc.ABC, Generic[T_Stream]):
 
     def _has_room(self) -> bool:
         pending = len(self._pending)
-        is_full = pending >= self._limits.pending_handshakes or pending + self.inside >= self._limits.connections
+        is_full = pending >= self._limits.pending_handshakes or pending + self.inside >= self._most
         return not is_full or self._make_room()
 
     def _make_room(self) -> bool:
@@ -184,7 +190,7 @@ class Admission(abc.ABC, Generic[T_Stream]):
         address, pending = place.address, len(self._pending)
         count = pending + self.inside
         logger.warning("busy: refused %s: %s (%d open, %d in handshake)", address, why, count, pending)
-        if self._refusals >= _MAX_REFUSALS:
+        if self._refusals >= self._most_refusals:
             if self._observer is not None:
                 self._observer.handshake_started(address)
                 self._observer.handshake_failed(address, code_name(AlertCode.BUSY), 0.0)

@@ -29,7 +29,7 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, ClassVar, NoReturn, TypeVar
 
 import trio
 
@@ -148,6 +148,8 @@ async def serve_router_listeners(
 
 class _Lines(Admission[T_Stream]):
     """The connections of one router."""
+
+    descriptors_each: ClassVar[int] = 2
 
     def __init__(self, config: RouterConfig, proxy_from: Iterable[str]) -> None:
         check_type("config", config, RouterConfig)

@@ -110,7 +110,9 @@ class Limits:
                               "shutting down", so that its client connects again
 
     What comes beyond the first two takes the place of the pending client that has kept the server waiting for longest
-    (0.1 s at least); where there is none, and beyond the third, it is answered with alert 10 "busy".
+    (0.1 s at least); where there is none, and beyond the third, it is answered with alert 10 "busy". No server takes
+    more connections than three quarters of the process's descriptors are enough for (`ulimit -n`); a router needs two
+    for each.
 
     Raises `ValueError`.
     """
