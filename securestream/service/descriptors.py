@@ -1,8 +1,8 @@
 """How many connections a process has file descriptors for.
 
 Who has none left can't accept. It doesn't see the newcomer, then, to whom it could give a slow client's place, and a
-thousand connections that say nothing keep everybody out. So a server takes no more than three quarters of its
-descriptors are enough for; an eighth are for those it refuses, the rest for files and what else the program opens.
+thousand connections that say nothing keep everybody out. So some are kept for files and what else the program opens. Of
+the others a server takes no more connections than three quarters are enough for; an eighth are for those it refuses.
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ import sys
 if sys.platform != "win32":
     import resource
 
+_KEPT = 32
+
 
 def most_connections(each: int) -> int:
     """With so many descriptors for each."""
-    return max(1, descriptors() * 3 // 4 // each)
+    return max(1, (descriptors() - _KEPT) * 3 // 4 // each)
 
 
 def most_refusals() -> int:
     """Connections that are being told so, at once."""
-    return max(1, descriptors() // 8)
+    return max(1, (descriptors() - _KEPT) // 8)
 
 
 def descriptors() -> int:
