@@ -25,6 +25,7 @@ from .errors import RemoteProtocolError
 from .hybrid import CIPHERTEXT_SIZE, ENCAPSULATION_KEY_SIZE
 from .keys import KEY_SIZE, check_public_key
 from .noise import TAG_SIZE
+from .strangers import stranger_untrusted
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -120,11 +121,17 @@ class FrameReader:
 
     def _judge(self, length: int, number: int, expected: Collection[Kind]) -> Kind:
         if number not in expected:
-            raise RemoteProtocolError(f"a handshake frame of kind {number} where it does not belong")
+            is_known = number in LENGTHS
+            out_of_place = f"a handshake frame of kind {number} where it does not belong"
+            raise self._refused(out_of_place if is_known else "the other side does not speak securestream")
         kind = Kind(number)
         if not any(length in lengths for lengths in self._lengths[kind]):
-            raise RemoteProtocolError(f"a {kind.name.lower()} of {length} bytes")
+            raise self._refused(f"a {kind.name.lower()} of {length} bytes")
         return kind
+
+    def _refused(self, what: str) -> RemoteProtocolError:
+        first = bytes(self._data[:FRAME_HEADER_SIZE])
+        return RemoteProtocolError(stranger_untrusted(first) or what)
 
 
 # --- the alert in clear -----------------------------------------------------------------------------
@@ -216,7 +223,8 @@ def _check_magic(magic: bytes) -> None:
         )
     if magic[:3] == MAGIC[:3] and len(magic) == len(MAGIC):
         raise RemoteProtocolError(
-            f"version {magic[3:]!r} of the protocol, this is {MAGIC[3:]!r}", AlertCode.UNSUPPORTED_VERSION
+            f"version {chr(magic[3])!a} of the protocol, and here is '1': update the older side",
+            AlertCode.UNSUPPORTED_VERSION,
         )
     raise RemoteProtocolError("not a hello of this protocol")
 

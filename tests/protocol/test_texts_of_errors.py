@@ -108,16 +108,44 @@ def test_texts_of_frames_that_are_refused() -> None:
         reader.feed(frame)
         reader.next_frame(expected)
 
-    assert text_of(read, b"\x50\0\7", list(Kind)) == "a handshake frame of kind 7 where it does not belong"
+    assert text_of(read, b"\x50\0\7", list(Kind)) == "the other side does not speak securestream"
     assert text_of(read, b"\x50\0\3", [Kind.HELLO]) == "a handshake frame of kind 3 where it does not belong"
     assert text_of(read, b"\x50\0\1", [Kind.HELLO]) == "a hello of 80 bytes"
+
+
+@pytest.mark.parametrize(
+    ("first", "name"),
+    [
+        (b"GET / HTTP/1.1\r\n", "HTTP"),
+        (b"HTTP/1.1 400 Bad Request\r\n", "HTTP"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "SSH"),
+        (b"\x16\3\1\2\0\1\0\1\xfc\3\3", "TLS"),  # whose length and kind would be a hello's of 790 bytes
+        (b"\x15\3\3\0\2\2\x46", "TLS"),
+        (b"PROXY TCP4 192.0.2.1 ", "PROXY"),
+        (b"\r\n\r\n\0\r\nQUIT\n", "PROXY"),
+    ],
+    ids=ascii,
+)
+@pytest.mark.parametrize("expected", [Kind.HELLO, Kind.CHALLENGE])
+def test_whoever_speaks_something_else_is_named(first: bytes, name: str, expected: Kind) -> None:
+    def read(data: bytes) -> None:
+        reader = FrameReader()
+        reader.feed(data)
+        reader.next_frame({expected, Kind.ALERT})
+
+    assert name in text_of(read, first)
+    assert text_of(read, first[:3]) == text_of(read, first)
 
 
 def test_texts_of_a_hello_that_is_refused() -> None:
     plain = body(new_client().hello(), Kind.HELLO)
     header_only, duplicates = plain[:5], plain[:6] + b"\1\1" + plain[8:]
     assert text_of(decode_hello_untrusted, b"GET ") == "not a hello of this protocol"
-    assert text_of(decode_hello_untrusted, b"SSv2") == "version b'2' of the protocol, this is b'1'"
+    assert (
+        text_of(decode_hello_untrusted, b"SSv2")
+        == "version '2' of the protocol, and here is '1': update the older side"
+    )
+    assert text_of(decode_hello_untrusted, b"SSv\x1b").startswith(r"version '\x1b' of the protocol")
     assert text_of(decode_hello_untrusted, header_only) == "a hello that ends in its header"
     assert text_of(decode_hello_untrusted, plain[:4] + b"\4" + plain[5:]) == "mode 0x04 is not known here"
     told = "a hello whose length is not what its mode and suite count say"
