@@ -105,7 +105,10 @@ async def serve(
     with ss.drain_on(signal.SIGTERM, signal.SIGINT, grace=GRACE_SECONDS) as drain:
         async with trio.open_nursery() as nursery:
             serving = partial(ss.serve_secure_tcp, handler, port, config, host=host, drain=drain)
-            listeners = await nursery.start(serving)
+            try:
+                listeners = await nursery.start(serving)
+            except OSError as exc:
+                raise Failure(f"can't listen on {host}:{port}: {exc.strerror}") from exc
             port = listeners[0].socket.getsockname()[1]
             print(f"Listening on {host}:{port} as {config.key.public_key}", flush=True)
 
@@ -120,8 +123,7 @@ def run(work: Callable[[], Awaitable[object]]) -> NoReturn:
         status = 128 + signal.SIGINT
     except* (OSError, trio.TooSlowError, ss.StreamError, ss.StreamFailure, Failure) as group:
         exc = first_in(group)
-        text = exc.alert.message if isinstance(exc, ss.StreamFailure) else str(exc)  # what the other side was told
-        print(printable(text), file=sys.stderr)
+        print(printable(in_words(exc)), file=sys.stderr)
         status = 3 if isinstance(exc, ss.PeerAlert) and not isinstance(exc, ss.HandshakeError) else 1
     sys.exit(status)
 
@@ -129,6 +131,16 @@ def run(work: Callable[[], Awaitable[object]]) -> NoReturn:
 def first_in(group: BaseException) -> BaseException:
     """Of the errors in a group the first."""
     return first_in(group.exceptions[0]) if isinstance(group, BaseExceptionGroup) else group
+
+
+def in_words(exc: BaseException) -> str:
+    """One line for people. Trio's error for "no connection" keeps what the system said of each address below it."""
+    if isinstance(exc, ss.StreamFailure):
+        return exc.alert.message  # what the other side was told
+    if isinstance(exc, OSError) and isinstance(exc.__cause__, BaseExceptionGroup):
+        first = first_in(exc.__cause__)
+        return f"{exc}: {os.strerror(first.errno)}" if isinstance(first, OSError) and first.errno else str(exc)
+    return str(exc)
 
 
 # --- standard input and output ------------------------------------------------------------------------

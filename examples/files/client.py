@@ -8,6 +8,7 @@ import trio
 
 import securestream as ss
 
+from .._command import in_words
 from .folder import check_name
 from .messages import CHUNK_BYTES, Request, send
 from .transfer import keep_file, send_file
@@ -58,7 +59,7 @@ async def with_patience(transfer: Callable[[], Awaitable[None]], tries: int, say
         except (OSError, ss.StreamError) as exc:
             if not left or not may_pass(exc):
                 raise
-            say(f"{exc}; going on in {PAUSE_SECONDS:g} s")
+            say(f"{in_words(exc)}; going on in {PAUSE_SECONDS:g} s")
         await trio.sleep(PAUSE_SECONDS)
 
 

@@ -145,7 +145,16 @@ async def test_who_is_not_on_the_list_is_told_and_has_no_traceback(tmp_path: Pat
 async def test_where_nobody_listens_is_one_line(tmp_path: Path) -> None:
     home = Home(tmp_path)
     result = await ran("echo", "client", home.connection(free_port()))
-    assert (result.status, result.err.count("\n")) == (1, 1)
+    assert result.status == 1
+    assert re.fullmatch(r"all attempts to connect to 127\.0\.0\.1:\d+ failed: Connection refused\n", result.err)
+
+
+async def test_a_port_that_is_taken_is_named_in_one_line(tmp_path: Path) -> None:
+    files = ("--key", Home(tmp_path).keys.server_file, "--clients", tmp_path / "clients")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        result = await ran("echo", "server", *files, "--listen", listen)
+    assert (result.status, result.err) == (1, f"can't listen on {listen}: Address already in use\n")
 
 
 def test_wrong_usage_is_status_2_and_repeats_no_secret(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
