@@ -58,6 +58,12 @@ const clientStatement = (h2, key) => Buffer.concat([utf8("securestream/1 client 
 const serverStatement = (h1, ephemeral, key, suite) =>
   Buffer.concat([utf8("securestream/1 server credentials\0"), h1, ephemeral, key, u8(suite)]);
 
+/** A slip must not end in the classical handshake. */
+function checkChoice(postQuantum, ...choices) {
+  if (choices.includes(postQuantum)) return;
+  throw new RangeError(`postQuantum is one of ${choices.join(", ")}, not ${postQuantum}`);
+}
+
 /** Cuts bytes into parts of these sizes, and what is left. */
 function cut(bytes, ...sizes) {
   let at = 0;
@@ -77,6 +83,7 @@ export class ClientHandshake {
     key = keyPair(), serverKey = null, middleboxKey = null, suites = SUITES, secret = null, credentials = null,
     postQuantum = "prefer", ephemeral = keyPair(), kemEphemeral = null, blindRoute = randomBytes(48),
   }) {
+    checkChoice(postQuantum, "prefer", "require", "off", "fallback");
     this.hybrid = postQuantum === "prefer" || postQuantum === "require";
     const e1 = this.hybrid ? kemEphemeral ?? kemKeyPair() : null;
     const offered = postQuantum === "fallback" ? [...suites, FALLBACK] : suites;
@@ -165,6 +172,7 @@ export class ServerHandshake {
     key, suites = SUITES, secrets = [], gate = secrets.length ? "required" : "off", requireRoute = false,
     credentials = null, postQuantum = "prefer", ephemeral = keyPair(), kemMessage = undefined,
   }) {
+    checkChoice(postQuantum, "prefer", "require", "off");
     this.#own = { key, suites, secrets, gate, requireRoute, credentials, postQuantum, ephemeral, kemMessage };
   }
 

@@ -171,6 +171,16 @@ async def test_a_client_in_python_gets_the_handshake_that_both_sides_want(
         assert (connected["postQuantum"], connected["binding"]) == (hybrid, stream.session.handshake_hash.hex())
 
 
+async def test_a_slip_in_the_settings_is_no_classical_handshake() -> None:
+    both = Both.fresh()
+    async with (
+        serving_tcp(tell_the_mode, both.server_config()) as port,
+        node("client", {**both.node_client(port), "postQuantum": "required"}, []) as started,
+    ):
+        (event,) = await started.other_events()
+    assert event["text"] == "postQuantum is one of prefer, require, off, fallback, not required"
+
+
 async def tell_the_mode(stream: Stream) -> None:
     await stream.send_all(str(stream.session.post_quantum).encode())
 
