@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from textwrap import dedent
+from textwrap import dedent, indent
 
 import pytest
 
@@ -66,6 +66,20 @@ def test_no_page_has_a_program_that_is_not_run() -> None:
 def test_what_is_marked_as_python_is_python(document: Path) -> None:
     for block in python_in(document):
         compile(block, document.name, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT | ast.PyCF_ONLY_AST)
+
+
+def test_the_readme_s_program_runs_with_keys_from_files_as_pasted(tmp_path: Path) -> None:
+    program, configurations, *_ = python_in(ROOT / "README.md")
+    for name, example in (("server", "6HvG2FFN"), ("client", "aOa7jA2s")):
+        key = ss.PrivateKey.generate()
+        ss.write_key_file(tmp_path / f"{name}.key", key)
+        configurations = re.sub(rf"{example}[\w+/]+=", str(key.public_key), configurations)
+        configurations = configurations.replace(f'"{name}.key"', f'"{tmp_path / name}.key"')
+    old = r"    server = ss.*\n    client = ss.*\n"
+    assert re.search(old, program)
+    path = tmp_path / "hello.py"
+    path.write_text(re.sub(old, lambda _: indent(configurations, "    "), program), encoding="utf-8")
+    assert run(str(path)) == "b'HELLO'\n"
 
 
 def test_the_readme_s_program_has_25_lines_at_most() -> None:

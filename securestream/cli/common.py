@@ -65,6 +65,10 @@ def public_key(text: str) -> PeerKey:
     try:
         return parse_peer_key(text)
     except ValueError as exc:
+        if os.path.isfile(text):
+            raise click.BadParameter(
+                "that is a file, and what belongs here is the key: `securestream pubkey FILE` prints it"
+            ) from None
         raise click.BadParameter(str(exc)) from None
 
 

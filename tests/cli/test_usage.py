@@ -190,6 +190,12 @@ WHO = "say who may connect: --allow PUBKEY for each client, --clients FILE, or -
             2,
         ),
         (
+            ["connect", "h:1", "--server-key", "{key}"],
+            "Invalid value for '--server-key': that is a file, and what belongs here is the key: "
+            "`securestream pubkey FILE` prints it" + SEE_CONNECT,
+            2,
+        ),
+        (
             ["connect", "h:1", "--server-key", "A" * 43 + "="],
             "Invalid value for '--server-key': not a public key: a point of low order, which no honest program has"
             + SEE_CONNECT,
