@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ INCLUDE = re.compile(r"^```\{include\} (\S+)", re.MULTILINE)
 LINK_TO_FILE = re.compile(r"\]\((?!\w+:)([^)#\s]+)")
 
 
+@cache
 def page_of(app: Sphinx) -> dict[Path, str]:
     """Which page includes a file."""
     pages = {}
