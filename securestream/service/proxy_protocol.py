@@ -199,11 +199,11 @@ def _path(field: bytes) -> str:
 def _with_tlvs(data: bytes, start: int, source: str, destination: str) -> ProxyHeader:
     found: dict[int, bytes] = {}
     for kind, at, value in _tlvs(data, start):
-        if kind == _CRC32C:
-            _check_crc(data, at, value)
         if kind in found:
             raise RemoteProtocolError("a PROXY header that says one thing twice")
-        if kind in (_PUBLIC_KEY, _NAME):
+        if kind == _CRC32C:
+            _check_crc(data, at, value)
+        if kind in (_CRC32C, _PUBLIC_KEY, _NAME):
             found[kind] = value
     try:
         key = parse_peer_key(found[_PUBLIC_KEY].decode("ascii")) if _PUBLIC_KEY in found else None

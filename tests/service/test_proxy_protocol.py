@@ -146,6 +146,9 @@ BAD = {
     "half a TLV": sized(TCP4 + b"\xe1\x00"),
     "a TLV beyond the end": sized(TCP4 + b"\xe1\x00\x02a"),
     "a name twice": sized(TCP4 + b"\xe1\x00\x01a" * 2),
+    "two checksums, each right with the other": sized(
+        TCP4 + bytes.fromhex("030004 38fc0e3a 030004 f066a588")  # 585 of them would be a quarter of a second's work
+    ),
     "a key twice": sized(TCP4 + (b"\xe0\x00\x2c" + str(KEY).encode()) * 2),
     "a raw key": sized(TCP4 + b"\xe0\x00\x20" + bytes(KEY)),
     "a key of low order": sized(TCP4 + b"\xe0\x00\x2c" + b"A" * 43 + b"="),
