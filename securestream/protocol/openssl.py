@@ -180,8 +180,8 @@ class TlsConnection:
             return None
         except SSL.Error as exc:
             raise _remote(exc) from None
-        peer = key_in_certificate_untrusted(self._tls.get_peer_certificate())
         self.is_done = True
+        peer = key_in_certificate_untrusted(self._tls.get_peer_certificate())
         return TlsFacts(self._own_key, peer, self._tls.export_keying_material(_BINDING_LABEL, _BINDING_SIZE, b""))
 
     def encrypt(self, data: bytes | memoryview) -> bytes:

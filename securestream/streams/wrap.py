@@ -255,16 +255,22 @@ class _ServerSide:
     async def _meet_client(self) -> ServerHandshake:
         """Up to where the client shows who it is."""
         if isinstance(self.channel, TlsChannel):
-            facts = await self._frames.shake_hands_of_tls()
-            handshake = self.handshake = self._new_handshake()
-            assert isinstance(handshake, TlsServerHandshake)
-            handshake.meet(facts)
-            self._writer = RecordWriter(TlsSuite.TLS_1_3, b"")
-            return handshake
+            return await self._meet_over_tls(self.channel)
         _, body = await self._frames.receive({Kind.HELLO})
         handshake = self.handshake = self._new_handshake()
         handshake.hello(body)
         await self._frames.send(handshake.challenge(await self._own_credentials()))
+        return handshake
+
+    async def _meet_over_tls(self, channel: TlsChannel) -> TlsServerHandshake:
+        try:
+            facts = await self._frames.shake_hands_of_tls()
+        finally:
+            if channel.tls.is_done:  # also where the client's key is of no kind that is taken
+                self._writer = RecordWriter(TlsSuite.TLS_1_3, b"")
+        handshake = self.handshake = self._new_handshake()
+        assert isinstance(handshake, TlsServerHandshake)
+        handshake.meet(facts)
         return handshake
 
     async def _receive_response(self) -> bytes:

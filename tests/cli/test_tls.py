@@ -59,6 +59,18 @@ async def test_with_keys_for_tls_echo_and_connect_talk_over_it(tls: TlsKeys) -> 
     assert "is not authorised here [access_denied]; without --key FILE a client is nobody" in stranger.err
 
 
+async def test_who_comes_over_the_other_wire_is_told_which_one_it_is(tls: TlsKeys, keys: Keys) -> None:
+    async with echo(tls.server_file, "--allow-anyone") as port:
+        noise = await cli("connect", f"127.0.0.1:{port}", "--server-key", keys.server_public)
+    async with running("echo", "--key", keys.server_file, "--allow-anyone", "--listen", "127.0.0.1:0") as server:
+        over_tls = await cli("connect", f"127.0.0.1:{await port_of(server)}", "--server-key", tls.server_public)
+        server.terminate()
+        told = await read_all(server.stderr)
+    assert (noise.status, noise.err) == (1, "securestream: the other side speaks TLS, not securestream\n")
+    assert over_tls.status == 1
+    assert b": the other side speaks TLS, not securestream [protocol_error]\n" in told
+
+
 async def test_a_server_s_hash_is_believed_at_first_use_and_then_only_that_one(tls: TlsKeys, tmp_path: Path) -> None:
     servers = tmp_path / "servers"
     async with echo(tls.server_file, "--allow-anyone") as port:
