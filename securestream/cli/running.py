@@ -38,7 +38,7 @@ Accept = Callable[[list[Listener], T_Config, Drain, trio.TaskStatus[list[Listene
 
 
 class Running(TypedDict):
-    """The values of these options."""
+    """The values of these options, and of `--events`."""
 
     listen: Place
     workers: int | None
