@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
     from .collect import Evidence
 
-PACKAGES = ("securestream", "trio", "pynacl", "pytest", "pytest-trio", "hypothesis", "atheris", "noiseprotocol")
+PACKAGES = (
+    *("securestream", "trio", "pynacl", "cryptography", "pyopenssl"),
+    *("pytest", "pytest-trio", "hypothesis", "atheris", "noiseprotocol"),
+)
 
 
 def as_json(evidence: Mapping[str, Evidence], effort: str) -> str:

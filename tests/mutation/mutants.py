@@ -33,7 +33,7 @@ SOME_FEW = "securestream.protocol.codes.*"  # so that mutmut makes all mutants a
 
 # Their tests are those of credentials, profiles, TLS and `securestream decode`, with sockets and processes: too slow to
 # run for each mutant.
-TESTED_ELSEWHERE = {"capture", "credentials", "dev", "openssl", "plaintext", "tls", "tls_keys"}
+TESTED_ELSEWHERE = {"capture", "credentials", "dev", "key_kinds", "openssl", "plaintext", "tls", "tls_keys"}
 
 # Left out are the three tests that take a third of the time; what they find others do as well.
 CONFIG = """
