@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from securestream.protocol.codes import AlertCode
 from securestream.protocol.errors import RemoteProtocolError
 from securestream.protocol.messages import LENGTHS, FrameReader, Kind, encode_alert_frame, encode_frame
+from securestream.protocol.strangers import stranger_untrusted
 
 from ...protocol.support import new_client, outcome
 from ..choices import Choices
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SHOWS = "fuzz-parsers"
-PARSERS = ()
+PARSERS = ("stranger_untrusted",)
 
 Seen = tuple[list[tuple[Kind, bytes]], bool, bytes]
 
@@ -31,6 +32,7 @@ def one_input(data: bytes) -> None:
     assert b"".join(encode_frame(*frame) for frame in frames) + rest == wire
     assert all(kind in expected for kind, _ in frames)
     assert all(any(len(body) + 3 in lengths for lengths in LENGTHS[kind]) for kind, body in frames)
+    assert (stranger_untrusted(wire[:3]) or "-").isprintable()
     assert refused or len(rest) < 3 or len(rest) < int.from_bytes(rest[:2], "little")
 
 
@@ -54,6 +56,7 @@ def seeds() -> dict[str, bytes]:
     wires = {"hello": hello, "alert": alert, "joined": hello + alert, "cut": hello[:50], "least": hello[:3]}
     made = {name: b"\xff\2\1\0\5\0" + wire for name, wire in wires.items()}
     most = encode_frame(Kind.HELLO, bytes(357))
+    made |= {name: b"\xff\0" + first for name, first in {"http": b"GET /", "tls": b"\x16\3\1\2\0"}.items()}
     return made | {
         "other_kind": b"\x04\0" + hello,
         "longest": b"\2\0" + most,
