@@ -83,6 +83,13 @@ def host_and_port(text: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+def count(text: str) -> int:
+    """Raises `ValueError` for what isn't a number from 1 up."""
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise ValueError("it is a number from 1 up")
+    return int(text)
+
+
 # --- running ------------------------------------------------------------------------------------------
 
 
@@ -110,7 +117,8 @@ async def serve(
             except OSError as exc:
                 raise Failure(f"can't listen on {host}:{port}: {exc.strerror}") from exc
             port = listeners[0].socket.getsockname()[1]
-            print(f"Listening on {host}:{port} as {config.key.public_key}", flush=True)
+            where = f"[{host}]" if ":" in host else host
+            print(f"Listening on {where}:{port} as {config.key.public_key}", flush=True)
 
 
 def run(work: Callable[[], Awaitable[object]]) -> NoReturn:

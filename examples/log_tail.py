@@ -85,7 +85,8 @@ async def send_in_time(stream: AnyStream, chunk: bytes) -> None:
 async def follow(path: str) -> AsyncGenerator[bytes, None]:
     """The last lines, and what is appended, until the file is no longer where it was and nothing more comes.
 
-    Raises `OSError`, and `ss.StreamFailure` where it becomes shorter: what was cut off may not have been read.
+    Raises `OSError`, and `ss.StreamFailure` where it is found shorter than before: what was cut off may not have been
+    read. (One that is cut and has grown beyond its old size between two looks can't be told from one that grew.)
     """
     async with await trio.open_file(path, "rb", buffering=0) as file:
         descriptor = file.fileno()

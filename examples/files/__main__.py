@@ -17,12 +17,13 @@ from io import FileIO
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import Progress as Bars
 from rich.text import Text
 
 import securestream as ss
 
-from .._command import checked, command_line, printable, run, serve
+from .._command import checked, command_line, count, printable, run, serve
 from .client import get, put, with_patience
 from .folder import Folder
 from .server import FileServer
@@ -31,22 +32,20 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-    from .transfer import Progress as Told
+    from .transfer import Progress
 
 LARGEST = 10 * 2**30  # bytes of a file, unless it is said otherwise
 
 
 @contextmanager
-def bar(label: str) -> Iterator[tuple[Told, Console]]:
+def bar(label: str) -> Iterator[tuple[Progress, Console]]:
     """On a terminal, a bar; what is to be called with the progress, and where lines can be written above it."""
     console = Console(stderr=True)
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    shown = Progress(
-        TextColumn("{task.description}", markup=False), *columns, console=console, disable=not console.is_terminal
-    )
-    with shown:
-        task = shown.add_task(label, total=None)
-        yield lambda done, size: shown.update(task, completed=done, total=size), console
+    label_column = TextColumn("{task.description}", markup=False)
+    with Bars(label_column, *columns, console=console, disable=not console.is_terminal) as bars:
+        task = bars.add_task(label, total=None)
+        yield lambda done, size: bars.update(task, completed=done, total=size), console
 
 
 async def transfer(arguments: argparse.Namespace) -> None:
@@ -67,9 +66,13 @@ def main() -> None:
     client.add_argument("action", choices=["put", "get"])
     client.add_argument("file", metavar="NAME", help="to put: the path of a file here; to get: its name there")
     client.add_argument("--into", metavar="FOLDER", default=".", type=checked(Folder), help="where to get it to")
-    client.add_argument("--tries", metavar="N", default=5, type=int, help="how often to connect (%(default)s)")
+    client.add_argument(
+        "--tries", metavar="N", default=5, type=checked(count), help="how often to connect (%(default)s)"
+    )
     for side in (server, client):
-        side.add_argument("--largest", metavar="BYTES", default=LARGEST, type=int, help="no larger file is taken in")
+        side.add_argument(
+            "--largest", metavar="BYTES", default=LARGEST, type=checked(count), help="no larger file is taken in"
+        )
     arguments = parser.parse_args()
     if arguments.side == "server":
         handler = FileServer(arguments.folder, arguments.largest).handle

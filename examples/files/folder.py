@@ -141,12 +141,13 @@ class Arriving:
         """Whether a file of that size may begin with what is here."""
         return self.size == size or (self.size < size and not self.is_whole)
 
-    def measure(self) -> None:
-        """Takes in what is here from before."""
+    def measure_some(self) -> bool:
+        """Takes in a chunk of what is here from before; whether there may be more."""
         with keeping():
-            while chunk := self._file.read(CHUNK_BYTES):
-                self._sha.update(chunk)
-                self.size += len(chunk)
+            chunk = self._file.read(CHUNK_BYTES)
+        self._sha.update(chunk)
+        self.size += len(chunk)
+        return bool(chunk)
 
     def restart(self) -> None:
         """What is here is no part of the file that is to come."""

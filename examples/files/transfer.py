@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     # Told the bytes that are done, and those of the whole file.
     Progress = Callable[[int, int], None]
 
-in_thread = trio.to_thread.run_sync
+in_thread = trio.to_thread.run_sync  # a chunk at a time: between two a transfer can be cancelled
 
 
 async def send_file(channel: ss.MessageChannel, file: FileIO, progress: Progress) -> None:
@@ -49,7 +49,7 @@ async def send_file(channel: ss.MessageChannel, file: FileIO, progress: Progress
     file.seek(0)
     await send(channel, Size(size))
     have = await receive(channel, Have)
-    sha = await in_thread(_beginning, file, min(have.size, size))
+    sha = await _hash_beginning(file, min(have.size, size))
     done = have.size
     if have.size > size or sha.digest() != have.digest:
         sha, done = hashlib.sha256(), 0
@@ -72,7 +72,8 @@ async def keep_file(channel: ss.MessageChannel, folder: Folder, name: str, large
     if size > largest:
         raise TransferFailed(Why.TOO_LARGE, f"the file has {size:,} bytes, where {largest:,} are allowed")
     with folder.arriving(name) as arriving:
-        await in_thread(arriving.measure)
+        while await in_thread(arriving.measure_some):
+            pass
         if not arriving.can_become(size):
             arriving.restart()
         if size - arriving.size > folder.free_bytes():
@@ -105,11 +106,11 @@ async def _keep_rest(channel: ss.MessageChannel, arriving: Arriving, size: int, 
         raise TransferFailed(Why.DIGEST_DIFFERS, "what has come is not what was sent")
 
 
-def _beginning(file: FileIO, size: int) -> _Hash:
+async def _hash_beginning(file: FileIO, size: int) -> _Hash:
     """The SHA-256 of its first bytes, to go on with."""
     sha = hashlib.sha256()
     while size:
-        chunk = _read(file, min(CHUNK_BYTES, size))
+        chunk = await in_thread(_read, file, min(CHUNK_BYTES, size))
         sha.update(chunk)
         size -= len(chunk)
     return sha

@@ -17,7 +17,7 @@ import pytest
 import trio
 
 import securestream as ss
-from examples._command import command_line, host_and_port, printable
+from examples._command import command_line, count, host_and_port, printable
 
 from ..cli.support import ENVIRONMENT, PATIENCE, ROOT, process, read_line
 from .programs import Home, ran, rest_of
@@ -195,6 +195,12 @@ def test_help_says_what_it_is_about(
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="HOST:PORT"):
         host_and_port(text)
+
+
+@pytest.mark.parametrize("text", ["", "0", "00", "-1", "1.5", "x", "٣", "1_0"])
+def test_what_is_no_count_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="from 1 up"):
+        count(text)
 
 
 def test_addresses_of_either_kind_are_taken() -> None:
