@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from pen import LINE, WIDTH, Drawing
 
+from securestream.protocol.hybrid import CIPHERTEXT_SIZE
+from securestream.protocol.hybrid import ENCAPSULATION_KEY_SIZE as E1
 from securestream.protocol.keys import KEY_SIZE
 from securestream.protocol.messages import FRAME_HEADER_SIZE, MAGIC, MAX_PAYLOAD, ROUTE_SIZE
 from securestream.protocol.noise import TAG_SIZE
@@ -26,11 +28,11 @@ class Field:
 
 @dataclass(frozen=True)
 class Row:
-    """Fields that follow one another, below a heading and above a remark."""
+    """Fields that follow one another, below a heading and above remarks, a line each."""
 
     heading: str
     fields: tuple[Field, ...]
-    remark: str = ""
+    remarks: tuple[str, ...] = ()
 
 
 def bytes_drawing(title: str, rows: tuple[Row, ...]) -> str:
@@ -39,9 +41,9 @@ def bytes_drawing(title: str, rows: tuple[Row, ...]) -> str:
         drawing.text(1, y + 11, row.heading, style="strong")
         draw_fields(drawing, row.fields, y + 18)
         y += 18 + HEIGHT
-        if row.remark:
+        for remark in row.remarks:
             y += LINE
-            drawing.text(1, y, row.remark, style="small")
+            drawing.text(1, y, remark, style="small")
         y += 20
     return drawing.svg(y - 12)
 
@@ -56,8 +58,8 @@ def draw_fields(drawing: Drawing, fields: tuple[Field, ...], top: float) -> None
         x += width
 
 
-LENGTH, KIND = Field("length", "2", 9), Field("kind", "1", 7)
-assert FRAME_HEADER_SIZE == 3
+LENGTH = Field("length", str(LENGTH_SIZE), 9)
+KIND = Field("kind", str(FRAME_HEADER_SIZE - LENGTH_SIZE), 7)
 SESSION_KEY = Field("e", str(KEY_SIZE), 10)
 TINTED = "grey: sealed"
 
@@ -75,8 +77,15 @@ def hello() -> str:
         "Hello, byte by byte",
         (
             Row("hello", (LENGTH, KIND, Field("header", "54 + count", 18), Field("noise1", "32, 48, ...", 18))),
-            Row("header", header, f"{TINTED}, for one reader: the router, or the server itself"),
-            Row("noise1", (SESSION_KEY, secret), "e: a fresh key. The tag is there with a shared secret only"),
+            Row("header", header, (f"{TINTED}, for one reader: the router, or the server itself",)),
+            Row(
+                "noise1",
+                (SESSION_KEY, secret),
+                (
+                    "e: a fresh key. The tag is there with a shared secret only",
+                    f"hybrid: e1 behind e, {E1:,} bytes, with a secret {E1 + TAG_SIZE:,}",
+                ),
+            ),
         ),
     )
 
@@ -90,12 +99,15 @@ def challenge_and_response() -> str:
             Row(
                 "challenge",
                 (LENGTH, KIND, SESSION_KEY, key, payload),
-                "payload: the suite, the server's credentials",
+                (
+                    "payload: the suite, the server's credentials",
+                    f"hybrid: ekem1 behind e, {CIPHERTEXT_SIZE + TAG_SIZE:,} bytes",
+                ),
             ),
             Row(
                 "response",
                 (LENGTH, KIND, key, payload),
-                f"payload: credentials, at most {MAX_PAYLOAD:,} bytes",
+                (f"payload: credentials, at most {MAX_PAYLOAD:,} bytes",),
             ),
         ),
     )
@@ -108,8 +120,7 @@ def record() -> str:
         Field("content", "size - 3", 20, sealed=True),
         Field("padding", "zeros", 14, sealed=True),
     )
-    assert PLAIN_HEADER_SIZE == 3
-    around = Field("tag", str(AegisSealer.tag_size), 8)
+    assert PLAIN_HEADER_SIZE == 3  # size and type
     secretstream = SecretStreamSealer.tag_size
     least = [LENGTH_SIZE + PLAIN_HEADER_SIZE + size for size in (AegisSealer.tag_size, secretstream)]
     return bytes_drawing(
@@ -117,13 +128,13 @@ def record() -> str:
         (
             Row(
                 "with AEGIS-256",
-                (LENGTH, *plain, around),
-                f"{TINTED}. At most {MAX_RECORD:,} bytes, everything included",
+                (LENGTH, *plain, Field("tag", str(AegisSealer.tag_size), 8)),
+                (f"{TINTED}. At most {MAX_RECORD:,} bytes, everything included",),
             ),
             Row(
                 "with secretstream",
                 (LENGTH, Field("tag", "1", 8, sealed=True), *plain, Field("MAC", str(secretstream - 1), 9)),
-                f"so an empty record has {least[0]} bytes, or {least[1]}",
+                (f"so an empty record has {least[0]} bytes, or {least[1]}",),
             ),
         ),
     )
