@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..service.routes import RoutesFile
 from ..trust.address import Transport
 from ..trust.lists import is_over, utc_now
 from ..trust.peers import AuthorizedPeersFile
@@ -38,6 +39,7 @@ Examples:
   securestream check --key server.key --clients clients
   securestream check --known-servers servers --secret-file group.secret
   securestream check --connect-file redis.connection
+  securestream check --key router.key --routes routes
 \b
 Exit status:
   0  all of it can be used
@@ -58,6 +60,7 @@ Exit status:
 )
 @click.option("--clients", metavar="FILE", type=FILE_NAME, multiple=True, help="A list of authorised clients.")
 @click.option("--known-servers", metavar="FILE", type=FILE_NAME, multiple=True, help="A list of known servers.")
+@click.option("--routes", metavar="FILE", type=FILE_NAME, multiple=True, help="A router's list of servers.")
 @click.option("--connect", "strings", metavar="STRING", multiple=True, help="A connection string, and its files.")
 @click.option(
     "--connect-file",
@@ -73,6 +76,7 @@ def check(
     secret_files: tuple[str, ...],
     clients: tuple[str, ...],
     known_servers: tuple[str, ...],
+    routes: tuple[str, ...],
     strings: tuple[str, ...],
     string_files: tuple[str, ...],
     passphrase_file: str | None,
@@ -86,12 +90,14 @@ def check(
         *(partial(_secret, path, passphrase_file) for path in secret_files),
         *(partial(_clients, path) for path in clients),
         *(partial(_servers, path) for path in known_servers),
+        *(partial(_routes, path) for path in routes),
         *(partial(_string, "a connection string", server_in, text, passphrase_file) for text in strings),
         *(partial(_string, path, server_in_file, path, passphrase_file) for path in string_files),
     ]
     if not looks:
         raise click.UsageError(
-            "name what to check: --key, --secret-file, --clients, --known-servers, --connect or --connect-file",
+            "name what to check: --key, --secret-file, --clients, --known-servers, --routes, --connect "
+            "or --connect-file",
             click.get_current_context(),
         )
     bad = [look for look in looks if not _is_good(look)]
@@ -132,6 +138,15 @@ def _servers(path: str) -> Iterator[str]:
     yield f"{path}: {_count(len(servers), 'key')} of {_count(len(names), 'server')}"
     for server in servers:
         yield f"  {server.public_key}  {server.name}{_until(server.until)}{_note(server.note)}"
+
+
+def _routes(path: str) -> Iterator[str]:
+    table = load(RoutesFile, path).table
+    nobody = "" if table else "; no client finds a server"
+    yield f"{path}: {_count(len(table), 'key')} at {_count(sum(map(len, table.values())), 'backend')}{nobody}"
+    for key, backends in table.items():
+        for backend in backends:
+            yield f"  {key}  {backend.address}{', told by PROXY v2' if backend.proxy else ''}{_note(backend.note)}"
 
 
 def _string(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 import click
 
-from ..protocol.tls_keys import TlsPrivateKey
+from ..protocol.tls_keys import KeyHash, TlsPrivateKey
 from ..service.server import serve_secure_listeners
 from ..streams.config import ANYONE, Limits, ServerConfig
 from ..streams.tls import TlsServerConfig
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ..protocol.hybrid import PostQuantum
     from ..protocol.padding import PaddingPolicy
-    from ..protocol.tls_keys import PeerKey
+    from ..protocol.tls_keys import OwnKey, PeerKey
     from ..service.drain import Drain
     from ..streams.config import Authorize
     from ..streams.secure import SecureStream
@@ -166,6 +166,7 @@ def server_config(given: Serving) -> ServerConfig:
     passphrase_file = given["passphrase_file"]
     secrets = [load_secret(path, passphrase_file) for path in given["secret_files"]]
     key = load_own_key(given["key"], passphrase_file)
+    _check_wires(key, given["allow"])
     if isinstance(key, TlsPrivateKey):
         return _over_tls(key, authorize, given)
     return ServerConfig(
@@ -176,6 +177,15 @@ def server_config(given: Serving) -> ServerConfig:
         post_quantum=given["post_quantum"] or "prefer",
         **_common(given),
     )
+
+
+def _check_wires(key: OwnKey, allow: Iterable[PeerKey]) -> None:
+    """A client's key of the other wire would let nobody in."""
+    over_tls = isinstance(key, TlsPrivateKey)
+    for client in allow:
+        if isinstance(client, KeyHash) != over_tls:
+            which = "not for TLS, and --key is" if over_tls else "for TLS, and --key is not"
+            raise click.UsageError(f"--allow {client} is {which}", click.get_current_context())
 
 
 def _over_tls(key: TlsPrivateKey, authorize: Authorize, given: Serving) -> TlsServerConfig:

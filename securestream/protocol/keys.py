@@ -22,7 +22,7 @@ from .errors import RemoteProtocolError
 
 KEY_SIZE = 32
 _MAX_SECRET_SIZE = 4_096
-_SECRET_PREFIX = "ss-secret:"
+SECRET_PREFIX = "ss-secret:"
 _SHARED_PREFIX = "ss-shared:"
 ED25519_PREFIX = "ss-ed25519:"  # of a private key for TLS, `tls_keys.py`
 HASH_PREFIX = "sha256:"
@@ -78,7 +78,7 @@ class PublicKey:
     @classmethod
     def from_text(cls, text: str) -> PublicKey:
         """From 44 characters of base64. Raises `ValueError`, without repeating what may be a secret."""
-        if text.strip().startswith((_SECRET_PREFIX, _SHARED_PREFIX, ED25519_PREFIX)):
+        if text.strip().startswith((SECRET_PREFIX, _SHARED_PREFIX, ED25519_PREFIX)):
             raise ValueError("this is a secret where a public key belongs; don't hand it out")
         if text.strip().startswith(HASH_PREFIX):
             raise ValueError("this is the hash of a key for TLS where a public key belongs")
@@ -154,11 +154,11 @@ class PrivateKey(Secret):
             raise ValueError("this is a shared secret where a private key belongs")
         if text.strip().startswith(ED25519_PREFIX):
             raise ValueError("this is a private key for TLS, where one for Noise belongs")
-        return cls(decode_base64(text.strip().removeprefix(_SECRET_PREFIX), "a private key"))
+        return cls(decode_base64(text.strip().removeprefix(SECRET_PREFIX), "a private key"))
 
     def to_text(self) -> str:
         """The secret as text, to be kept in a file that only its owner can read."""
-        return _SECRET_PREFIX + base64.b64encode(self._raw).decode()
+        return SECRET_PREFIX + base64.b64encode(self._raw).decode()
 
     @property
     def public_key(self) -> PublicKey:
@@ -213,7 +213,7 @@ class SharedSecret(Secret):
     @classmethod
     def from_text(cls, text: str) -> SharedSecret:
         """From `to_text()`'s form, or plain base64. Raises `ValueError`."""
-        if text.strip().startswith(_SECRET_PREFIX):
+        if text.strip().startswith(SECRET_PREFIX):
             raise ValueError("this is a private key where a shared secret belongs")
         raw = from_base64(text.strip().removeprefix(_SHARED_PREFIX))
         if raw is None:

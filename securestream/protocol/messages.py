@@ -191,8 +191,9 @@ def decode_hello_untrusted(body: bytes, modes: int = MODE_PSK0 | MODE_HFS) -> He
     if len(body) < 6:
         raise RemoteProtocolError("a hello that ends in its header")
     mode, count = body[4], body[5]
-    if mode & ~modes:
-        raise RemoteProtocolError(f"mode {mode:#04x} is not known here", AlertCode.UNSUPPORTED_VERSION)
+    if unknown := mode & ~modes:
+        what = "a post-quantum handshake" if unknown == MODE_HFS else f"mode {mode:#04x}"
+        raise RemoteProtocolError(f"{what}, which is not known here", AlertCode.UNSUPPORTED_VERSION)
     uses_secret, hybrid = bool(mode & MODE_PSK0), bool(mode & MODE_HFS)
     noise1_size = _noise1_size(uses_secret=uses_secret, hybrid=hybrid)
     if len(body) != 6 + count + ROUTE_SIZE + noise1_size:

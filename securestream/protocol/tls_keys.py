@@ -17,7 +17,7 @@ from typing import final
 
 from nacl.bindings import crypto_sign_seed_keypair
 
-from .keys import ED25519_PREFIX, HASH_PREFIX, KEY_SIZE, PrivateKey, PublicKey, Secret, decode_base64
+from .keys import ED25519_PREFIX, HASH_PREFIX, KEY_SIZE, SECRET_PREFIX, PrivateKey, PublicKey, Secret, decode_base64
 
 # RFC 8410 sections 4 and 7: what stands before the 32 bytes of an Ed25519 key, in DER.
 _SPKI_OF_ED25519 = bytes.fromhex("302a300506032b6570032100")
@@ -106,6 +106,8 @@ class TlsPrivateKey(Secret):
     def from_text(cls, text: str) -> TlsPrivateKey:
         """From `to_text()`'s form. Raises `ValueError`."""
         text = text.strip()
+        if text.startswith(SECRET_PREFIX):
+            raise ValueError("this is a private key for Noise, where one for TLS belongs: keygen --tls makes one")
         if not text.startswith(ED25519_PREFIX):
             raise ValueError(f"not a private key for TLS, which starts with {ED25519_PREFIX}")
         return cls(decode_base64(text.removeprefix(ED25519_PREFIX), "a private key for TLS"))

@@ -94,7 +94,7 @@ class RoutesFile:
 def parse_routes(data: bytes, file: str) -> dict[PublicKey, tuple[Backend, ...]]:
     """The table in the file. Raises `PeersFileError`."""
     table: dict[PublicKey, tuple[Backend, ...]] = {}
-    for (key, _), backend in parse_list(data, file, _route, ("proxy", "note"), name="a backend").items():
+    for (key, _), backend in parse_list(data, file, _route, ("proxy", "note"), name="backend").items():
         table[key] = (*table.get(key, ()), backend)
     return table
 

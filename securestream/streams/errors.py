@@ -125,9 +125,10 @@ _ADVICE = {
     AlertCode.BAD_RESPONSE: "it could not verify this client's proof; something on the way changes the bytes",
     AlertCode.UNSUPPORTED_VERSION: "it speaks another version of the protocol, so update the older side; or it is of "
     "another profile (dev, secure); or one side wants a post-quantum handshake and the other takes none: compare "
-    "the post-quantum setting of both",
+    "the post-quantum setting of both, and whether both have the extra `pq`",
     AlertCode.NO_COMMON_SUITE: "none of the offered suites is allowed there; compare suites= on both sides",
-    AlertCode.UNKNOWN_SERVER_KEY: "the server key given here is not the key of the server at this address",
+    AlertCode.UNKNOWN_SERVER_KEY: "the server key given here is not the key of the server at this address; or a router "
+    "is there that has no route to it, or whose key is not the middlebox key given here",
     AlertCode.BAD_SECRET: "the shared secret is wrong, missing, or not wanted there; compare it on both sides",
     AlertCode.ACCESS_DENIED: "this client's public key is not allowed there; its operator can add it",
     AlertCode.BAD_CREDENTIALS: "it did not take this client's credentials",

@@ -25,7 +25,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, TypeVar, get_args
 
 from ..protocol.hybrid import PostQuantum
-from ..protocol.keys import PrivateKey, PublicKey
+from ..protocol.keys import HASH_PREFIX, PrivateKey, PublicKey
 from ..protocol.tls_keys import KeyHash
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def parse_connection_string(text: str) -> ConnectionString:
         host=host,
         port=port,
         transport=_parsed(given, "Transport", _transport) or _usual_transport(given),
-        server_key=_parsed(given, "Server Key", PublicKey.from_text),
+        server_key=_parsed(given, "Server Key", _server_key),
         server_key_hash=_parsed(given, "Server Key Hash", KeyHash.from_text),
         client_key=_parsed(given, "Client Secret Key", PrivateKey.from_text),
         client_key_file=_file(given, "Client Key"),
@@ -241,6 +241,12 @@ def _parsed(given: dict[str, str], name: str, parse: Callable[[str], T]) -> T | 
         return parse(text)
     except ValueError as exc:
         raise AddressError(f"{name}: {exc}") from None
+
+
+def _server_key(text: str) -> PublicKey:
+    if text.strip().startswith(HASH_PREFIX):
+        raise ValueError("this is the hash of a key for TLS; give it as Server Key Hash")
+    return PublicKey.from_text(text)
 
 
 def _file(given: dict[str, str], name: str) -> str:

@@ -41,7 +41,7 @@ class Line:
 
 
 def parse_list(
-    data: bytes, file: str, entry: Callable[[Line], tuple[K, V]], options: Sequence[str], *, name: str = "a name"
+    data: bytes, file: str, entry: Callable[[Line], tuple[K, V]], options: Sequence[str], *, name: str = "name"
 ) -> dict[K, V]:
     """What `entry` makes of each line of the file: where it belongs, and what it is. Raises `PeersFileError`, also for
     two lines that belong to one place. `name` says what stands behind the key."""
@@ -69,8 +69,8 @@ def _parse_line(text: str, allowed: Sequence[str], name: str) -> Line | None:
         return None
     public_key = parse_peer_key(key)
     if not rest or "=" in rest[0]:
-        raise ValueError(f"{name} belongs behind the key")
-    return Line(public_key, printable_text(rest[0]), _parse_options(rest[1:], allowed))
+        raise ValueError(f"a {name} belongs behind the key")
+    return Line(public_key, printable_text(rest[0]), _parse_options(rest[1:], allowed, name))
 
 
 def _words(text: str) -> list[str]:
@@ -84,13 +84,13 @@ def _words(text: str) -> list[str]:
         raise ValueError("a quote that is not closed") from None
 
 
-def _parse_options(words: Sequence[str], allowed: Sequence[str]) -> dict[str, str]:
+def _parse_options(words: Sequence[str], allowed: Sequence[str], behind: str) -> dict[str, str]:
     options: dict[str, str] = {}
     for word in words:
         name, equals, value = word.partition("=")
         if not equals or name not in allowed:
             *some, last = (f"{one}=" for one in allowed)
-            raise ValueError(f"behind key and name there may be {', '.join(some)} and {last}")
+            raise ValueError(f"behind key and {behind} there may be {', '.join(some)} and {last}")
         if name in options:
             raise ValueError(f"{name}= twice")
         options[name] = value

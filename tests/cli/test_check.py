@@ -79,6 +79,24 @@ def test_a_connection_string_in_a_file_is_looked_at_as_programs_will(
     assert err.startswith(f"securestream: {bad}: Server Key is missing")
 
 
+def test_a_router_s_table_is_looked_at(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    server = files.keys.server_public
+    routes = files.write(
+        "routes", f"{server} 10.0.0.5:9222 note=first\n{server} 10.0.0.6:1\n{OTHER} unix:/s proxy=v2\n"
+    )
+    empty, bad = files.write("empty", ""), files.write("bad", f"{server} 10.0.0.5\n")
+    assert run(["check", "--routes", routes, "--routes", empty, "--routes", bad]) == 2
+    out, err = capsys.readouterr()
+    assert out.splitlines() == [
+        f"{routes}: 2 keys at 3 backends",
+        f"  {server}  10.0.0.5:9222, first",
+        f"  {server}  10.0.0.6:1",
+        f"  {OTHER}  unix:/s, told by PROXY v2",
+        f"{empty}: 0 keys at 0 backends; no client finds a server",
+    ]
+    assert err.startswith(f"securestream: {bad}, line 1: a backend is HOST:PORT")
+
+
 def test_an_empty_list_is_said_to_let_in_nobody(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
     path = files.write("nobody", "# to come\n")
     assert run(["check", "--clients", path]) == 0
@@ -153,7 +171,10 @@ SERVER = f"Server=db:1;Server Key={OTHER}"
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "name what to check: --key, --secret-file, --clients, --known-servers, --connect or --connect-file"),
+        (
+            [],
+            "name what to check: --key, --secret-file, --clients, --known-servers, --routes, --connect or",
+        ),
         (["--clients"], "Option '--clients' requires an argument."),
         (["--clients", "/"], "/: Is a directory"),
         (["--known-servers", "/nowhere/a"], "/nowhere/a: No such file or directory"),

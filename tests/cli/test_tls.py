@@ -121,6 +121,28 @@ async def test_what_belongs_to_the_other_wire_is_refused(
     assert result.err.startswith(f"securestream: {message}")
 
 
+@pytest.mark.parametrize("command", [("echo",), ("tunnel", "server", "--target", "127.0.0.1:1")])
+async def test_a_server_is_given_no_client_of_the_other_wire(
+    command: tuple[str, ...], tls: TlsKeys, keys: Keys
+) -> None:
+    served = (*command, "--listen", "127.0.0.1:0", "--key")
+    over_tls = await cli(*served, str(tls.server_file), "--allow", tls.client_public, "--allow", keys.client_public)
+    without = await cli(*served, str(keys.server_file), "--allow", tls.client_public)
+    assert (over_tls.status, without.status) == (2, 2)
+    assert over_tls.err.startswith(f"securestream: --allow {keys.client_public} is not for TLS, and --key is (see")
+    assert without.err.startswith(f"securestream: --allow {tls.client_public} is for TLS, and --key is not (see")
+
+
+async def test_a_key_of_the_other_wire_in_a_connection_string_is_told_where_it_belongs(
+    tls: TlsKeys, keys: Keys
+) -> None:
+    noise = await cli("connect", f"Server=h:1;Server Key Hash={tls.server_public};Client Key={keys.client_file}")
+    hash_in_key = await cli("connect", f"Server=h:1;Server Key={tls.server_public};Client Key={tls.client_file}")
+    assert (noise.status, hash_in_key.status) == (2, 2)
+    assert "a private key for Noise, where one for TLS belongs: keygen --tls makes one" in noise.err
+    assert "Server Key: this is the hash of a key for TLS; give it as Server Key Hash" in hash_in_key.err
+
+
 async def test_a_secret_for_tls_on_the_command_line_is_not_repeated(tls: TlsKeys) -> None:
     secret = tls.client.to_text()
     for arguments in (["connect", secret], ["echo", "--listen", secret], ["check", "--connect", f"Key {secret}=x"]):

@@ -12,7 +12,13 @@ from securestream.protocol.alerts import Alert, decode_alert_untrusted
 from securestream.protocol.errors import ProtocolError
 from securestream.protocol.handshake import SecretPolicy
 from securestream.protocol.keys import LOW_ORDER, PrivateKey, PublicKey, SharedSecret
-from securestream.protocol.messages import FrameReader, Kind, decode_alert_body_untrusted, decode_hello_untrusted
+from securestream.protocol.messages import (
+    MODE_PSK0,
+    FrameReader,
+    Kind,
+    decode_alert_body_untrusted,
+    decode_hello_untrusted,
+)
 from securestream.protocol.noise import XX, CipherState, HandshakeState
 from securestream.protocol.padding import BlockPadding, BucketPadding, KeyedPadding, PaddingPolicy, RecordPadding
 from securestream.protocol.records import RecordReader, RecordWriter
@@ -147,7 +153,10 @@ def test_texts_of_a_hello_that_is_refused() -> None:
     )
     assert text_of(decode_hello_untrusted, b"SSv\x1b").startswith(r"version '\x1b' of the protocol")
     assert text_of(decode_hello_untrusted, header_only) == "a hello that ends in its header"
-    assert text_of(decode_hello_untrusted, plain[:4] + b"\4" + plain[5:]) == "mode 0x04 is not known here"
+    assert text_of(decode_hello_untrusted, plain[:4] + b"\4" + plain[5:]) == "mode 0x04, which is not known here"
+    hybrid = plain[:4] + b"\2" + plain[5:]
+    told = "a post-quantum handshake, which is not known here"
+    assert text_of(decode_hello_untrusted, hybrid, MODE_PSK0) == told
     told = "a hello whose length is not what its mode and suite count say"
     assert text_of(decode_hello_untrusted, plain[:-1]) == told
     assert text_of(decode_hello_untrusted, duplicates) == "a hello whose suite list is empty or has duplicates"

@@ -41,7 +41,7 @@ WRONG = {
     f"{KEY} unix:": "a backend is HOST:PORT",
     f"{KEY} h:1 proxy=v1": "proxy= takes v2",
     f"{KEY} h:1 proxy=": "proxy= takes v2",
-    f"{KEY} h:1 weight=3": "behind key and name there may be proxy= and note=",
+    f"{KEY} h:1 weight=3": "behind key and backend there may be proxy= and note=",
     f"{KEY} h:1\n{KEY} h:1 proxy=v2": "line 2: the key of line 1 again",
     "10.0.0.5:9222": "line 1: ",
 }

@@ -100,7 +100,11 @@ def test_the_hash_of_a_key_and_a_key_of_the_same_bytes_are_different_peers() -> 
         (lambda: ss.KeyHash.from_text(ss.TlsPrivateKey(SEED).to_text()), "this is a secret"),
         (lambda: ss.TlsPrivateKey(bytes(33)), "32 bytes, not 33"),
         (lambda: ss.TlsPrivateKey(bytes(32)), "nothing but zeros"),
-        (lambda: ss.TlsPrivateKey.from_text(ss.PrivateKey(SEED).to_text()), "starts with ss-ed25519:"),
+        (
+            lambda: ss.TlsPrivateKey.from_text(ss.PrivateKey(SEED).to_text()),
+            "a private key for Noise, where one for TLS",
+        ),
+        (lambda: ss.TlsPrivateKey.from_text("x"), "starts with ss-ed25519:"),
         (lambda: ss.PrivateKey.from_text(ss.TlsPrivateKey(SEED).to_text()), "a private key for TLS"),
         (lambda: ss.PublicKey.from_text(ss.TlsPrivateKey(SEED).to_text()), "don't hand it out"),
         (lambda: ss.PublicKey.from_text(str(ss.KeyHash(SEED))), "the hash of a key for TLS"),
