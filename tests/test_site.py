@@ -69,9 +69,18 @@ def test_the_diagrams_are_as_the_code_is() -> None:
         ("`Peer.address`", ":py:obj:`Peer.address <securestream.Peer>`"),
         ("`docs/post-quantum.md`", ":doc:`docs/post-quantum.md </post-quantum>`"),
         ("header_ | a_b | c\\d", "header\\_ \\| a\\_b \\| c\\\\d"),
-        ("`a`     one\n        more\n`b`, `c`  two", "``a``\n    one\n    more\n``b``, ``c``\n    two"),
+        ("`a`     one\n        more\n`b`, `c`  two", "``a``\n    one\n    more\n\n``b``, ``c``\n    two"),
         ("So:\n\n    x = 1\n\n    y = *x", "So:\n\n.. code-block:: python\n\n    x = 1\n\n    y = *x"),
     ],
 )
 def test_a_docstring_is_shown_as_it_is_meant(docstring: str, shown: str) -> None:
     assert "\n".join(as_rest(docstring.splitlines())).strip() == shown
+
+
+def test_the_attributes_of_a_class_have_entries_and_the_arguments_of_its_call_have_none() -> None:
+    """A property has its entry where its docstring is."""
+    fields = "\n".join(as_rest(["`host`, `port`  where", "`nowhere`     else"], ss.Address))
+    assert ".. py:attribute:: host\n                  port\n    :no-contents-entry:\n\n    where\n" in fields
+    assert fields.endswith("``nowhere``\n    else\n")
+    assert "attribute" not in "\n".join(as_rest(["`max_idle`  how many"], ss.StreamPool))
+    assert "attribute" not in "\n".join(as_rest(["`alert`  that came"], ss.SecureStream))

@@ -3,7 +3,8 @@
 They are plain text with four habits, which people read as they stand:
 
     `name`                   code; a public name of the package becomes a link to its entry, `docs/page.md` to the page
-    `name`  what it is       two blanks or more behind the name: a table of names, one a line, further lines indented
+    `name`  what it is       two blanks or more behind the name: a table of names, one a line, further lines indented.
+                             A class's attributes get entries, which the index and a search lead to
     an indented paragraph    an example
     anything else            a paragraph
 """
@@ -30,15 +31,15 @@ ALIAS = re.compile(r"TypeAliasForwardRef\('([\w.]+)'\)")
 PUBLIC = frozenset(securestream.__all__)
 
 
-def as_rest(docstring: list[str]) -> list[str]:
-    """The lines of a docstring, without its indentation, in reStructuredText."""
+def as_rest(docstring: list[str], owner: object = None) -> list[str]:
+    """The lines of a docstring, without its indentation, in reStructuredText. `owner`: the class, where it is one's."""
     found: list[str] = []
     for is_example, blocks in groupby(paragraphs(docstring), key=lambda block: block[0].startswith(" ")):
         if is_example:
             found += [".. code-block:: python", "", *join(blocks), ""]
         else:
             for block in blocks:
-                found += [*(table(block) if ROW.match(block[0]) else map(in_rest, block)), ""]
+                found += [*(table(block, owner) if ROW.match(block[0]) else map(in_rest, block)), ""]
     return found
 
 
@@ -56,14 +57,32 @@ def join(blocks: Iterator[list[str]]) -> Iterator[str]:
         yield from block
 
 
-def table(block: list[str]) -> Iterator[str]:
-    """Names and what they are, as a list of definitions."""
+def table(block: list[str], owner: object) -> Iterator[str]:
+    """Names and what they are, as a list of definitions; attributes of `owner` as entries of their own."""
     for line in block:
         if row := ROW.match(line):
-            yield in_rest(row[1])
+            names = [name[1:-1] for name in row[1].split(", ")]
+            yield from attributes(names) if all(is_attribute(owner, name) for name in names) else ["", in_rest(row[1])]
             yield f"    {in_rest(row[2])}"
         else:
             yield f"    {in_rest(line.strip())}"
+
+
+def attributes(names: list[str]) -> Iterator[str]:
+    """The head of one entry for all of them."""
+    first, *others = names
+    yield from ["", f".. py:attribute:: {first}", *(f"                  {name}" for name in others)]
+    yield from ["    :no-contents-entry:", ""]
+
+
+def is_attribute(owner: object, name: str) -> bool:
+    """Whether the class `owner` has it, and no docstring of its own with an entry."""
+    if not isinstance(owner, type):
+        return False
+    found = inspect.getattr_static(owner, name, None)
+    is_field = any(name in inspect.get_annotations(base) for base in owner.__mro__)
+    is_set = re.search(rf"\bself\.{name}(: .+)? = ", inspect.getsource(owner))
+    return not isinstance(found, property) and bool(found or is_field or is_set)
 
 
 def in_rest(text: str) -> str:
@@ -88,7 +107,7 @@ def code(text: str) -> str:
 def process(
     app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]
 ) -> None:  # autodoc-process-docstring
-    lines[:] = as_rest(lines)
+    lines[:] = as_rest(lines, obj if what in {"class", "exception"} else None)
 
 
 def readable(

@@ -129,8 +129,8 @@ class SecureStream(trio.abc.HalfCloseableStream, Generic[T_co]):
     Made by `wrap_client`, `wrap_server` and what builds on them. A full `trio.abc.HalfCloseableStream`, and:
 
     `transport_stream`  the stream below
-    `peer`              who is at the other end
-    `session`           suite and channel binding
+    `peer`              who is at the other end: a `Peer`
+    `session`           suite and channel binding: a `Session`
     `alert`             the alert that the peer ended the stream with, or None
 
     `receive_some` returns b"" only at the peer's authenticated end. Left by an exception, `async with stream`
