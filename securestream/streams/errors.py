@@ -35,7 +35,9 @@ class PeerAlert(StreamError):
     """
 
     def __init__(self, alert: Alert, *, authenticated: bool = True) -> None:
-        super().__init__(f"the peer ended the stream: {alert}")
+        is_silent = alert.code == AlertCode.INTERNAL_ERROR and not alert.message
+        hint = "; it failed, and its own log says why" if is_silent else ""
+        super().__init__(f"the peer ended the stream: {alert}{hint}")
         self.alert: Alert = alert
         self.authenticated = authenticated
         self.code: str = alert.name

@@ -402,7 +402,11 @@ def test_every_exception_has_its_stable_code(example: ss.StreamError) -> None:
     ("error", "text"),
     [
         (ss.PeerAlert(ss.Alert(5_001, "why")), "the peer ended the stream: alert 5001: why"),
-        (ss.PeerAlert(ss.Alert(13)), "the peer ended the stream: alert 13 (internal_error)"),
+        (
+            ss.PeerAlert(ss.Alert(13)),
+            "the peer ended the stream: alert 13 (internal_error); it failed, and its own log says why",
+        ),
+        (ss.PeerAlert(ss.Alert(13, "full")), "the peer ended the stream: alert 13 (internal_error): full"),
         (ss.TruncatedStream(), "the connection ended in the middle of the stream"),
         (ss.BadRecord("a record of 1 bytes", "bad_record"), "a record of 1 bytes"),
         (ss.AccessDenied("not today", KEY), "not today"),
