@@ -247,7 +247,9 @@ def _remote(exc: SSL.Error) -> RemoteProtocolError:
     reasons = ", ".join(dict.fromkeys(str(error[-1]) for error in errors))
     if _ALERT.match(reasons):
         return TlsAlert(f"TLS: {reasons}")
-    return RemoteProtocolError(f"TLS: {reasons or 'broken'}", AlertCode.BAD_RECORD)
+    doubt = "; does the other side speak TLS?" if reasons in _NOT_TLS else ""
+    return RemoteProtocolError(f"TLS: {reasons or 'broken'}{doubt}", AlertCode.BAD_RECORD)
 
 
+_NOT_TLS = {"wrong version number", "http request"}
 _ALERT = re.compile(r"(ssl/tls|sslv3|tls|tlsv1|tlsv13) alert ")

@@ -66,9 +66,15 @@ async def test_who_comes_over_the_other_wire_is_told_which_one_it_is(tls: TlsKey
         over_tls = await cli("connect", f"127.0.0.1:{await port_of(server)}", "--server-key", tls.server_public)
         server.terminate()
         told = await read_all(server.stderr)
-    assert (noise.status, noise.err) == (1, "securestream: the other side speaks TLS, not securestream\n")
-    assert over_tls.status == 1
-    assert b": the other side speaks TLS, not securestream [protocol_error]\n" in told
+    assert (noise.status, noise.err) == (
+        1,
+        "securestream: the other side speaks TLS, and this side's keys are not for TLS\n",
+    )
+    assert (over_tls.status, over_tls.err) == (
+        1,
+        "securestream: TLS: wrong version number; does the other side speak TLS?\n",
+    )
+    assert b": the other side speaks TLS, and this side's keys are not for TLS [protocol_error]\n" in told
 
 
 async def test_a_server_s_hash_is_believed_at_first_use_and_then_only_that_one(tls: TlsKeys, tmp_path: Path) -> None:
