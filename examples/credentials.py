@@ -1,6 +1,6 @@
 """Two factors: a client that shows a signature and a token, and a server that shows a certificate.
 
-Needs the extra: pip install 'securestream[credentials]'
+Needs the extra `credentials`: pip install '.[credentials]' in a folder with this package
 
 python examples/credentials.py
 """

@@ -23,7 +23,7 @@ from ..protocol.suites import RecordType, Suite
 from ..protocol.tls import TlsClientHandshake, TlsServerHandshake
 from ..protocol.tls_keys import KeyHash, PeerKey
 from .channel import address_of
-from .config import ClientConfig, Peer, ServerConfig, check_credentials
+from .config import ClientConfig, Peer, ServerConfig, check_credentials, check_type
 from .errors import (
     AccessDenied,
     AuthorizationFailed,
@@ -56,8 +56,9 @@ async def wrap_client(transport: T_Stream, config: ClientConfig) -> SecureStream
     Raises `HandshakeError`: `ServerKeyMismatch` when somebody else answers, `HandshakeRefused` when the server
     refuses (`.alert` says why), `HandshakeTimeout` after `config.handshake_timeout` seconds,
     `HandshakeTruncated` when the connection ends, `BadCredentials` when `config.verify_server` refuses what the
-    server shows.
+    server shows. `TypeError` for what is no `ClientConfig`; then the transport is still the caller's.
     """
+    check_type("config", config, ClientConfig)
     wrapping, observer = _wrap_client(transport, config), config.observer
     return await (observer.watch(address_of(transport), wrapping, observer.handshake_done) if observer else wrapping)
 
@@ -79,7 +80,9 @@ async def wrap_server(transport: T_Stream, config: ServerConfig) -> SecureStream
     `BadCredentials`, `BadSecret`, `UnknownServerKey`, `UnsupportedVersion`, `NoCommonSuite`, `BadResponse`,
     `HandshakeTimeout`, `HandshakeTruncated`, `AuthorizationFailed` when `config.authorize` itself fails,
     `CredentialsFailed` and `SecretsFailed` when `config.credentials` and `config.secrets` do.
+    `TypeError` for what is no `ServerConfig`; then the transport is still the caller's.
     """
+    check_type("config", config, ServerConfig)
     return await shake_hands(transport, config, Place(transport, config.handshake_timeout))
 
 

@@ -465,3 +465,14 @@ def test_stream_failure_is_checked_like_an_alert() -> None:
         ss.StreamFailure(0)
     with pytest.raises(ValueError):
         ss.StreamFailure(1, "x" * 20_000)
+
+
+async def test_the_other_sides_configuration_is_refused_before_anything_is_sent() -> None:
+    client, server = matching_configs()
+    near, far = await memory_pair()
+    with pytest.raises(TypeError, match="config takes a ClientConfig, not a"):
+        await ss.wrap_client(near, server)  # type: ignore[arg-type]  # what is refused
+    with pytest.raises(TypeError, match="config takes a ServerConfig, not a"):
+        await ss.wrap_server(far, client)  # type: ignore[arg-type]  # what is refused
+    await near.send_all(b"x")
+    assert await far.receive_some() == b"x"  # the caller still has them
