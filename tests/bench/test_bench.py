@@ -8,13 +8,14 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+import trio
 
 from securestream.bench import report, split
 from securestream.bench.contenders import CONTENDERS, make_keys
 from securestream.bench.routed import ROUTED
 from securestream.bench.run import Result, plan
 from securestream.bench.targets import ALONE, TARGETS
-from securestream.bench.workloads import MODES, WORKLOADS
+from securestream.bench.workloads import MODES, WORKLOADS, Workload
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,10 +50,19 @@ def test_all_contenders_are_measured_and_shown(tmp_path: Path) -> None:
     assert files["chart.png"].read_bytes().startswith(b"\x89PNG")
 
 
-def test_every_contender_passes_bulk_data(tmp_path: Path) -> None:
-    bench("bulk", "--json", str(tmp_path / "figures.json"))
-    figures = json.loads((tmp_path / "figures.json").read_text())
-    assert {result["contender"] for result in figures["results"]} == set(CONTENDERS)
+@pytest.mark.parametrize("name", CONTENDERS)
+@pytest.mark.parametrize("workload", [WORKLOADS[name] for name in MODES["bulk"]], ids=lambda workload: workload.name)
+async def test_every_contender_passes_bulk_data(name: str, workload: Workload, tmp_path: Path) -> None:
+    make_keys(tmp_path)
+    contender = CONTENDERS[name]
+
+    async def handler(stream: trio.abc.Stream) -> None:
+        await workload.handler(stream, contender.receive_size)
+
+    async with trio.open_nursery() as nursery:
+        port = await nursery.start(lambda task_status: contender.serve(handler, tmp_path, task_status))
+        assert await workload.client(lambda: contender.connect(port, tmp_path), workload.smallest) > 0
+        nursery.cancel_scope.cancel()
 
 
 def test_the_router_is_measured_beside_a_direct_connection_and_a_relay(tmp_path: Path) -> None:
