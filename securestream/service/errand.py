@@ -145,8 +145,8 @@ class Errand:
         except OSError as exc:
             raise _unavailable(str(exc)) from exc
         try:
-            _find_the_vanished(self._near, far)
             await far.send_all((self._header() if backend.proxy else b"") + said)
+            _find_the_vanished(self._near, far)  # while the server is at work on what it got
         except trio.BrokenResourceError as exc:
             await trio.aclose_forcefully(far)
             raise _unavailable(f"{backend.address} hung up at once") from exc
