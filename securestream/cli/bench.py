@@ -64,7 +64,7 @@ def bench(
     _require_extra(plot_file)
     chosen = [ALL if mode == "all" else MODES[mode] for mode in modes or ["all"]]
     workloads = list(dict.fromkeys(name for names in chosen for name in names))
-    where, alone = machine(), speeds()
+    where, alone = machine(), speeds(0.01 if smallest else 0.3)
     results = _measure(workloads, only, rounds, smallest=smallest)
     _show(results)
     if json_file is not None:

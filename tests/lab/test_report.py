@@ -32,6 +32,9 @@ CORPORA = [
 TITLES = 11
 
 
+pytestmark = pytest.mark.xdist_group("lab report")  # in one process: what is looked at is made once
+
+
 @pytest.fixture(scope="module")
 def findings() -> Findings:
     told: list[str] = []
