@@ -130,7 +130,7 @@ def test_texts_of_frames_that_are_refused() -> None:
         (b"PROXY TCP4 192.0.2.1 ", "PROXY"),
         (b"\r\n\r\n\0\r\nQUIT\n", "PROXY"),
     ],
-    ids=ascii,
+    ids=["http-request", "http-answer", "ssh", "tls-hello", "tls-alert", "proxy-1", "proxy-2"],
 )
 @pytest.mark.parametrize("expected", [Kind.HELLO, Kind.CHALLENGE])
 def test_whoever_speaks_something_else_is_named(first: bytes, name: str, expected: Kind) -> None:
