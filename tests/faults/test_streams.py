@@ -63,9 +63,10 @@ def counted(over: Talk, placed: tuple[Placed, Placed]) -> Iterable[object]:
         yield "a new key"
 
 
+@pytest.mark.slow
 def test_over_a_faulty_transport_there_are_all_bytes_or_a_prefix_and_an_error(tries: Tries) -> None:
     happened = Counter[object]()
-    for seed in tries.seeds(small=400, full=20_000):
+    for seed in tries.seeds(small=600, full=20_000):
         happened.update(counted(*try_seed(seed)))
     for what in [*Phase, *Seen, *(set(Fault) - {Fault.NONE}), "complete", "a new key"]:
         tries.found(str(what), happened[what])
