@@ -446,6 +446,7 @@ class HostileNetwork(RuleBasedStateMachine):
             target(float(received > 0) + len(ends), label="how far it went")
 
 
+@pytest.mark.slow
 @pytest.mark.shows("hostile-network")
 def test_no_sequence_of_steps_breaks_a_promise(tries: Tries) -> None:
     HostileNetwork.seen.clear()

@@ -275,6 +275,7 @@ class Visits:
                 raise
 
 
+@pytest.mark.slow
 @pytest.mark.shows("soak")
 async def test_connections_with_every_kind_of_end_leave_nothing_behind(
     tries: Tries, traced: None, caplog: pytest.LogCaptureFixture
