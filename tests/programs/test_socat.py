@@ -16,6 +16,9 @@ from .support import PATIENCE, need
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+#: Nothing is typed before it is there: what a terminal gets while its modes are still being set can be lost.
+PROMPT = b"ready%"
+
 
 class Terminal:
     """What a person sees and types."""
@@ -56,26 +59,29 @@ async def terminal_at(port: int) -> AsyncIterator[tuple[Terminal, trio.Process]]
             await process.stderr.aclose()
 
 
+def shell() -> str:
+    """The command of an interactive shell in a terminal of its own, with a prompt that no typed line contains."""
+    return f"{need('socat')} - EXEC:'env PS1={PROMPT.decode()} sh -i',pty,stderr,setsid,sigint,sane,ctty"
+
+
 async def test_a_shell_takes_lines_control_characters_and_its_end(keys: Keys) -> None:
-    shell = f"{need('socat')} - EXEC:'sh -i',pty,stderr,setsid,sigint,sane,ctty"
-    async with tunnel(keys, shell) as between, terminal_at(between.port) as (terminal, process):
-        await terminal.type(b"PS1='rea''dy> '\n")
-        await terminal.until(b"ready> ")
+    async with tunnel(keys, shell()) as between, terminal_at(between.port) as (terminal, process):
+        await terminal.until(PROMPT)
         await terminal.type(b"echo $((6 * 7)); tty\n")
         await terminal.until(b"42")
         await terminal.until(b"/dev/pts/")
-        await terminal.until(b"ready> ")
-        await terminal.type(b"sleep 1000\n")
-        await terminal.until(b"sleep 1000")
-        await terminal.type(b"\x03")  # Ctrl-C, and the shell is there again
-        await terminal.until(b"ready> ")
+        await terminal.until(PROMPT)
+        await terminal.type(b"sh -c 'echo slee''ping; exec sleep 1000'\n")
+        await terminal.until(b"sleeping")  # so it has the terminal, and a Ctrl-C is for it
+        await terminal.type(b"\x03")
+        await terminal.until(PROMPT)
         await terminal.type(b"exit\n")
         assert await process.wait() == 0
 
 
 async def test_a_killed_server_ends_the_terminal_with_an_error(keys: Keys) -> None:
-    shell = f"{need('socat')} - EXEC:'sh -i',pty,stderr,setsid,sigint,sane,ctty"
-    async with tunnel(keys, shell) as between, terminal_at(between.port) as (terminal, process):
+    async with tunnel(keys, shell()) as between, terminal_at(between.port) as (terminal, process):
+        await terminal.until(PROMPT)
         await terminal.type(b"echo $((6 * 7))\n")
         await terminal.until(b"42")
         between.server.kill()
