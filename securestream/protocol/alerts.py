@@ -73,6 +73,8 @@ class Alert:
 
 def printable(text: str) -> str:
     """`text` with all that could steer a terminal or forge a line of a log escaped."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 

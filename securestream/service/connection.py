@@ -35,7 +35,7 @@ class Connection(Generic[T_Stream]):
     def __init__(self, stream: SecureStream[T_Stream], lifetime: float) -> None:
         self.stream: SecureStream[T_Stream] = stream
         self._scope = trio.CancelScope(relative_deadline=lifetime)
-        self._farewell = StreamFailure(AlertCode.SHUTTING_DOWN, "this connection has lasted as long as one may")
+        self._farewell = AlertCode.SHUTTING_DOWN, "this connection has lasted as long as one may"
         self._progress, self._records = (0, 0, 0), 0
         self._quiet_since = self._silent_since = trio.current_time()
 
@@ -44,12 +44,12 @@ class Connection(Generic[T_Stream]):
         with self._scope:
             await handler(self.stream)
             return
-        raise self._farewell
+        raise StreamFailure(*self._farewell)
 
     def end(self, code: AlertCode, message: str) -> None:
         """Cancels the handler; the client gets this alert. The first call counts."""
         if not self._scope.cancel_called:
-            self._farewell = StreamFailure(code, message)
+            self._farewell = code, message
             self._scope.cancel()
 
     @property

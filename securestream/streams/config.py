@@ -230,9 +230,9 @@ class ClientConfig:
     @property
     def pinned_key(self) -> PeerKey | None:
         """The one server key that will do, if it is known."""
-        if isinstance(self.server_key, KnowsServer):
-            return self.server_key.only_key()
-        return self.server_key if isinstance(self.server_key, PublicKey | KeyHash) else None
+        if self.server_key is None or isinstance(self.server_key, PublicKey | KeyHash):
+            return self.server_key
+        return self.server_key.only_key() if isinstance(self.server_key, KnowsServer) else None
 
 
 @dataclass(frozen=True, kw_only=True)
