@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import time
+from typing import NamedTuple
 
 from ..protocol import sodium
 from ..protocol.suites import MAX_RECORD, RecordType, Suite, sealer
 
 _PASSES = 50
+
+
+class Alone(NamedTuple):
+    """A suite to be measured beside the contenders, and its name for the table."""
+
+    title: str
+    suite: Suite
+
+
+ALONE: dict[str, Alone] = {
+    "alone_aegis_256": Alone("libsodium alone, AEGIS-256", Suite.AEGIS_256),
+    "alone_xchacha20_poly1305": Alone("libsodium alone, XChaCha20", Suite.XCHACHA20_POLY1305),
+}
 
 
 def sealing_speed(suite: Suite, seconds: float) -> float:
@@ -19,8 +33,3 @@ def sealing_speed(suite: Suite, seconds: float) -> float:
             cipher.seal(buffer, 0, MAX_RECORD, RecordType.DATA)
         best = max(best, _PASSES * MAX_RECORD / (time.perf_counter() - start) / 1e6)
     return best
-
-
-def speeds(seconds: float = 0.3) -> dict[str, float]:
-    """MB/s of each suite, by the name that the contender with it has. Each is tried for so long."""
-    return {suite.name.lower(): sealing_speed(suite, seconds) for suite in (Suite.AEGIS_256, Suite.XCHACHA20_POLY1305)}

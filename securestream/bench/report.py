@@ -6,9 +6,10 @@ import datetime as dt
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
+from .alone import ALONE
 from .contenders import CONTENDERS
 from .routed import ROUTED
-from .targets import ALONE, TARGETS, Target
+from .targets import TARGETS, Target
 from .workloads import WORKLOADS
 
 if TYPE_CHECKING:
@@ -36,16 +37,16 @@ def tables(results: Sequence[Result]) -> list[Table]:
     found = []
     for name in dict.fromkeys(result.workload for result in results):
         mine = [result for result in results if result.workload == name]
-        medians = {result.contender: result.median for result in mine}
+        by_name = {result.contender: result for result in mine}
         bases = ROUTED_BASES if WORKLOADS[name].routed else BASES
-        rows = [_row(result, [medians.get(base) for base in bases]) for result in mine]
+        rows = [_row(result, [by_name.get(base) for base in bases]) for result in mine]
         found.append(Table(heading(name), ("", "median", "spread", *bases.values()), rows))
     return found
 
 
 def title_of(contender: str) -> str:
     """Its name for people."""
-    return (CONTENDERS | ROUTED)[contender].title
+    return ALONE[contender].title if contender in ALONE else (CONTENDERS | ROUTED)[contender].title
 
 
 def heading(workload: str) -> str:
@@ -53,24 +54,23 @@ def heading(workload: str) -> str:
     return f"{WORKLOADS[workload].title}, {WORKLOADS[workload].unit}"
 
 
-def _row(result: Result, bases: list[float | None]) -> list[str]:
-    shares = [ratio(result.median, base) for base in bases]
+def _row(result: Result, bases: list[Result | None]) -> list[str]:
+    shares = [_ratio(result, base) for base in bases]
     return [title_of(result.contender), f"{result.median:,.1f}", f"±{result.spread:.0%}", *shares]
 
 
-def ratio(figure: float, base: float | None) -> str:
-    """How often `base` goes into `figure`, as text."""
-    return f"{figure / base:.2f} x" if base else ""
+def _ratio(result: Result, base: Result | None) -> str:
+    ratio = None if base is None else result.ratio_to(base)
+    return "" if ratio is None else f"{ratio:.2f} x"
 
 
 # --- targets ----------------------------------------------------------------------------------------
 
 
-def reached(results: Sequence[Result], alone: Mapping[str, float]) -> list[list[str]]:
+def reached(results: Sequence[Result]) -> list[list[str]]:
     """What was measured, what was wanted, what it is, and yes or no; for each target that `results` speak of."""
-    figures = {(result.workload, result.contender): result.median for result in results}
-    figures |= {(name, ALONE): alone["xchacha20_poly1305"] for name in WORKLOADS}
-    found = [(target, target.reached(figures)) for target in TARGETS]
+    by_name = {(result.workload, result.contender): result for result in results}
+    found = [(target, target.reached(by_name)) for target in TARGETS]
     return [_target_row(target, figure) for target, figure in found if figure is not None]
 
 
@@ -82,34 +82,31 @@ def _target_row(target: Target, figure: float) -> list[str]:
 # --- files ------------------------------------------------------------------------------------------
 
 
-def markdown(results: Sequence[Result], machine: Mapping[str, str], rounds: int, alone: Mapping[str, float]) -> str:
-    """The docs' page. `alone` has MB/s that libsodium reaches without a stream around it, by contender."""
+def markdown(results: Sequence[Result], machine: Mapping[str, str], rounds: int) -> str:
+    """The docs' page."""
     lines = [
         "# Beside others",
         "",
-        f"Measured on {_today()}, medians of {rounds} rounds, contenders in turn within each round.",
+        f"Measured on {_today()}, contenders in turn within each of {rounds} rounds. Figures are the rounds' medians,",
+        "and ratios the medians of the rounds' ratios.",
         "",
     ]
     lines += [f"* {name}: {value}" for name, value in machine.items()]
-    lines += [f"* libsodium alone, 16 KiB records: {title_of(name)} {speed:,.0f} MB/s" for name, speed in alone.items()]
     for table in tables(results):
         lines += ["", f"## {table.title}", "", "| " + " | ".join(table.columns) + " |", "|---|---:|---:|---:|---:|"]
         lines += ["| " + " | ".join(cells) + " |" for cells in table.rows]
     lines += ["", "## What was wanted", "", "| | wanted | is | holds |", "|---|---|---:|---|"]
-    lines += ["| " + " | ".join(cells) + " |" for cells in reached(results, alone)]
+    lines += ["| " + " | ".join(cells) + " |" for cells in reached(results)]
     return "\n".join(lines) + "\n"
 
 
-def as_json(results: Sequence[Result], machine: Mapping[str, str], alone: Mapping[str, float]) -> str:
+def as_json(results: Sequence[Result], machine: Mapping[str, str]) -> str:
     """Everything that was measured."""
     figures = [
         {"workload": r.workload, "contender": r.contender, "unit": WORKLOADS[r.workload].unit, "figures": r.figures}
         for r in results
     ]
-    return (
-        json.dumps({"date": _today(), "machine": dict(machine), "alone": dict(alone), "results": figures}, indent=2)
-        + "\n"
-    )
+    return json.dumps({"date": _today(), "machine": dict(machine), "results": figures}, indent=2) + "\n"
 
 
 def _today() -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from .alone import ALONE, sealing_speed
 from .contenders import CONTENDERS
 from .routed import ROUTED
 from .workloads import WORKLOADS, Size, Workload
@@ -40,18 +41,32 @@ class Result:
         """Half the range, as a share of the median."""
         return (max(self.figures) - min(self.figures)) / 2 / self.median if self.median else 0.0
 
+    def ratio_to(self, base: Result) -> float | None:
+        """The median of the rounds' ratios, as within a round both had the same minute of the machine. None where the
+        base has nothing."""
+        pairs = list(zip(self.figures, base.figures, strict=True))
+        return statistics.median(mine / other for mine, other in pairs) if all(base.figures) else None
+
+    def beyond(self, base: Result) -> float:
+        """The same for differences."""
+        return statistics.median(mine - other for mine, other in zip(self.figures, base.figures, strict=True))
+
 
 def plan(workloads: Sequence[str], only: Sequence[str], rounds: int) -> Iterator[tuple[str, str]]:
     """What is measured, in its order; with none in `only`, each workload has its own contenders."""
     for workload in workloads:
         for _ in range(rounds):
-            for contender in only or contenders_of(workload):
+            for contender in contenders_of(workload, only):
                 yield workload, contender
 
 
-def contenders_of(workload: str) -> Sequence[str]:
-    """Those that a workload is for."""
-    return list(ROUTED if WORKLOADS[workload].routed else CONTENDERS)
+def contenders_of(workload: str, only: Sequence[str] = ()) -> Sequence[str]:
+    """Those that a workload is for, or those of `only`."""
+    chosen = WORKLOADS[workload]
+    alone = ALONE if chosen.is_encryption else {}
+    if only:
+        return [name for name in only if name not in ALONE or name in alone]
+    return list(ROUTED) if chosen.routed else [*CONTENDERS, *alone]
 
 
 async def measure_once(contender: str, workload: Workload, size: Size, folder: Path) -> float:
@@ -86,7 +101,10 @@ async def run(
             progress(name, contender)
         workload = WORKLOADS[name]
         size = workload.smallest if smallest else workload.size
-        figure = await measure_once(contender, workload, size, folder)
+        if contender in ALONE:
+            figure = sealing_speed(ALONE[contender].suite, 0.01 if smallest else 0.3)
+        else:
+            figure = await measure_once(contender, workload, size, folder)
         results.setdefault((name, contender), Result(name, contender)).figures.append(figure)
     return list(results.values())
 

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from ..bench import report
-from ..bench.alone import speeds
+from ..bench.alone import ALONE
 from ..bench.contenders import CONTENDERS, make_keys
 from ..bench.routed import ROUTED
 from ..bench.run import Result, machine, plan, run
@@ -31,13 +31,13 @@ Examples:
   securestream bench handshake --json figures.json --plot figures.png
 """
 
+_NAMES = [*(CONTENDERS | ROUTED), *ALONE]
+
 
 @click.command(epilog=_EXAMPLES)
 @click.argument("modes", metavar="[MODE]...", nargs=-1, type=click.Choice(["all", *MODES]))
 @click.option("--rounds", type=click.IntRange(1, 99), default=3, show_default=True, help="How often each is measured.")
-@click.option(
-    "--only", metavar="NAME", multiple=True, type=click.Choice(list(CONTENDERS | ROUTED)), help="Leave the others out."
-)
+@click.option("--only", metavar="NAME", multiple=True, type=click.Choice(_NAMES), help="Leave the others out.")
 @click.option("--smallest", is_flag=True, help="As little as possible: to see that it works, not how fast.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures here.")
 @click.option("--plot", "plot_file", type=click.Path(dir_okay=False, path_type=Path), help="Draw a chart (.png, .svg).")
@@ -64,13 +64,13 @@ def bench(
     _require_extra(plot_file)
     chosen = [ALL if mode == "all" else MODES[mode] for mode in modes or ["all"]]
     workloads = list(dict.fromkeys(name for names in chosen for name in names))
-    where, alone = machine(), speeds(0.01 if smallest else 0.3)
+    where = machine()
     results = _measure(workloads, only, rounds, smallest=smallest)
     _show(results)
     if json_file is not None:
-        json_file.write_text(report.as_json(results, where, alone), encoding="utf-8")
+        json_file.write_text(report.as_json(results, where), encoding="utf-8")
     if markdown_file is not None:
-        markdown_file.write_text(report.markdown(results, where, rounds, alone), encoding="utf-8")
+        markdown_file.write_text(report.markdown(results, where, rounds), encoding="utf-8")
     if plot_file is not None:
         report.plot(results, plot_file)
 
