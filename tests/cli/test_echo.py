@@ -223,7 +223,7 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 
 async def test_its_limits_are_those_of_its_options(keys: Keys) -> None:
-    limits = ["--max-per-source", "1", "--idle-timeout", "0.2", "--lifetime", "60", "--keep-alive", "30"]
+    limits = ["--max-per-source", "1", "--idle-timeout", "2", "--lifetime", "60", "--keep-alive", "30"]
     options = ["--key", str(keys.server_file), "--allow-anyone", "--listen", "127.0.0.1:0", *limits]
     async with running("echo", *options) as server:
         port = int((await read_line(server)).split()[2].rpartition(":")[2])

@@ -12,8 +12,8 @@ import trio
 import securestream as ss
 from securestream.trust.keyfile import write_key_file
 
+from ..ports import free_ports
 from .support import Keys, cli, port_of, read_all, read_line, running, serving
-from .test_workers import free_pair
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,7 +120,7 @@ async def test_several_processes_route_with_one_key_and_each_shows_its_figures(
 ) -> None:
     async with serving(echo, keys) as port:
         write_routes(tmp_path / "routes", f"{keys.server_public} 127.0.0.1:{port}\n")
-        first = await free_pair()
+        first = free_ports(2)
         more = ["--workers", "2", "--metrics", f"127.0.0.1:{first}", "--events"]
         async with running("route", *options(tmp_path), *more) as router:
             entrance = await port_of(router)

@@ -65,6 +65,15 @@ async def is_reset(stream: trio.SocketStream) -> bool:
     return False
 
 
+async def meets_a_reset(port: int) -> bool:
+    """Whether who connects there is reset."""
+    try:
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            return await is_reset(stream)
+    except OSError:  # which may come before it knows that it was connected
+        return True
+
+
 async def one_line(process: trio.Process) -> str:
     assert process.stderr is not None
     line = b""
@@ -185,7 +194,9 @@ async def test_a_command_and_what_it_has_started_end_with_the_connection(keys: K
         assert "connection broken" in await one_line(between.client)
         between.server.terminate()
         await between.server.wait()
-    assert not is_alive(pid)
+    with trio.fail_after(PATIENCE):
+        while is_alive(pid):  # noqa: ASYNC110 - another process, which tells nobody
+            await trio.sleep(0.01)
 
 
 def is_alive(pid: int) -> bool:
@@ -208,8 +219,8 @@ def test_what_is_neither_an_address_nor_a_path_is_a_command(text: str, wanted: l
 
 
 async def test_a_target_that_is_down_resets_the_program_and_both_logs_say_so(keys: Keys) -> None:
-    async with tunnel(keys, NOWHERE) as between, await between.connect() as stream:
-        assert await is_reset(stream)
+    async with tunnel(keys, NOWHERE) as between:
+        assert await meets_a_reset(between.port)
         near, far = await one_line(between.client), await one_line(between.server)
     assert re.fullmatch(
         r"securestream: 127\.0\.0\.1:\d+: the peer ended the stream: "
@@ -234,8 +245,7 @@ async def test_a_stranger_is_reset_and_the_target_never_hears_of_him(keys: Keys)
         async with running("tunnel", "server", *who, "--listen", "127.0.0.1:0", "--target", where) as server:
             string = keys.string(await port_of(server))
             async with running("tunnel", "client", "--listen", "127.0.0.1:0", "--connect", string) as client:
-                async with await trio.open_tcp_stream("127.0.0.1", await port_of(client)) as stream:
-                    assert await is_reset(stream)
+                assert await meets_a_reset(await port_of(client))
                 assert "is not authorised here [access_denied]; its operator can allow this key" in await one_line(
                     client
                 )

@@ -15,6 +15,7 @@ import trio
 import securestream as ss
 from securestream.cli.app import run
 
+from ..ports import free_ports
 from .support import Keys, Stream, port_of, read_all, running
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ async def test_a_killed_worker_takes_its_own_streams_with_it_and_no_others_and_i
 
 async def test_each_worker_shows_its_figures_on_a_port_of_its_own(keys: Keys) -> None:
     """Where one of the ports is taken, the server says so and ends."""
-    first = await free_pair()
+    first = free_ports(2)
     async with echo(keys, "--metrics", f"127.0.0.1:{first}"):
         for port in (first, first + 1):
             async with await trio.open_tcp_stream("127.0.0.1", port) as http:
@@ -111,19 +112,6 @@ async def test_each_worker_shows_its_figures_on_a_port_of_its_own(keys: Keys) ->
     taken = rf"(?:{first}|{first + 1})"  # whichever worker comes first
     assert re.search(rf"securestream: can't show metrics on 127\.0\.0\.1:{taken}: Address already in use\n", told)
     assert re.search(r"securestream: worker [01] ended with status 1 before all were ready\n$", told)
-
-
-async def free_pair() -> int:
-    """Of two ports in a row the first."""
-    while True:
-        with trio.socket.socket() as one, trio.socket.socket() as two:
-            await one.bind(("127.0.0.1", 0))
-            port = one.getsockname()[1]
-            try:
-                await two.bind(("127.0.0.1", port + 1))
-            except (OSError, OverflowError):
-                continue
-            return int(port)
 
 
 async def test_a_proxy_that_is_named_is_believed_by_all_of_them(keys: Keys) -> None:

@@ -31,12 +31,12 @@ KEYS = {name: ss.PrivateKey.generate() for name in ("alice", "bob", "carol")}
 SERVER_CONFIG = ss.ServerConfig(
     key=ss.PrivateKey.generate(),
     authorize=ss.AuthorizedPeers({key.public_key: name for name, key in KEYS.items()}),
-    close_timeout=0.1,
+    close_timeout=1,
 )
 
 
 def config(name: str) -> ss.ClientConfig:
-    return ss.ClientConfig(key=KEYS[name], server_key=SERVER_CONFIG.key.public_key, close_timeout=0.1)
+    return ss.ClientConfig(key=KEYS[name], server_key=SERVER_CONFIG.key.public_key, close_timeout=1)
 
 
 @asynccontextmanager

@@ -20,6 +20,7 @@ import securestream as ss
 from examples._command import command_line, count, host_and_port, printable
 
 from ..cli.support import ENVIRONMENT, PATIENCE, ROOT, process, read_line
+from ..ports import free_ports
 from .programs import Home, ran, rest_of
 
 if TYPE_CHECKING:
@@ -35,17 +36,11 @@ def blocks() -> list[list[str]]:
     return [block for block in found if "pip install" not in block[0]]
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
 class Shell:
     """Runs commands of the README in a folder, on a port of its own."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self._port = folder, str(free_port())
+        self.folder, self._port = folder, str(free_ports())
         self.environment = {**ENVIRONMENT, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
     def words(self, line: str) -> list[str]:
@@ -144,9 +139,9 @@ async def test_who_is_not_on_the_list_is_told_and_has_no_traceback(tmp_path: Pat
 
 async def test_where_nobody_listens_is_one_line(tmp_path: Path) -> None:
     home = Home(tmp_path)
-    result = await ran("echo", "client", home.connection(free_port()))
+    result = await ran("echo", "client", home.connection(1))
     assert result.status == 1
-    assert re.fullmatch(r"all attempts to connect to 127\.0\.0\.1:\d+ failed: Connection refused\n", result.err)
+    assert re.fullmatch(r"all attempts to connect to 127\.0\.0\.1:1 failed: Connection refused\n", result.err)
 
 
 async def test_a_port_that_is_taken_is_named_in_one_line(tmp_path: Path) -> None:

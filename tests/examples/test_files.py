@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from io import FileIO
 from typing import TYPE_CHECKING
@@ -36,6 +36,7 @@ from examples.files.messages import (
 from examples.files.server import FileServer, no_progress
 
 from ..cli.support import ENVIRONMENT, Result
+from ..ports import free_ports
 from ..service.support import serving, serving_tcp
 from ..streams.support import PATIENCE, matching_configs
 from ..streams.transports import reset
@@ -111,7 +112,7 @@ def opened(path: Path) -> Iterator[Folder]:
 @asynccontextmanager
 async def place(root: Path, *, over_tcp: bool = False, troubles: Sequence[Trouble] = ()) -> AsyncIterator[Place]:
     """The first clients meet with `troubles`, in place of the server's handler."""
-    client_config, server_config = matching_configs(close_timeout=0.1)
+    client_config, server_config = matching_configs(close_timeout=1)
     for name in ("there", "here"):
         os.mkdir(root / name)
     with opened(root / "there") as folder, trio.fail_after(PATIENCE):
@@ -579,13 +580,14 @@ async def test_a_server_that_is_killed_in_the_middle_goes_on_after_its_restart(t
     path = tmp_path / "large"
     path.write_bytes(os.urandom(2**20) * 32)  # more than the kernel takes ahead
     begun = Seen()
-    async with home.serving("files", "--folder", shared) as (server, connection):
+    port = free_ports()
+    async with home.serving("files", "--folder", shared, port=port) as (server, connection):
         address = ss.read_address_file(connection)
         with FileIO(path) as file, pytest.raises(ss.StreamError):
             await put(partial(ss.connect, address), NAME, file, stop_at(2**24, server.kill))
         assert await server.wait() == -signal.SIGKILL
     assert list(files_in(shared)) == [f".{NAME}.part"]
-    async with home.serving("files", "--folder", shared, port=address.port):
+    async with home.serving("files", "--folder", shared, port=port):
         with FileIO(path) as file:
             await put(partial(ss.connect, address), NAME, file, begun)
     assert begun[0] > 0
@@ -634,9 +636,19 @@ async def test_a_terminal_gets_a_bar_and_a_pipe_does_not(tmp_path: Path) -> None
 async def on_terminal(words: list[str]) -> str:
     """What a command shows on standard error, where that is a terminal."""
     master, slave = os.openpty()
-    try:
-        await trio.run_process(words, stderr=slave, env={**ENVIRONMENT, "COLUMNS": "120"})
-        return os.read(master, 2**16).decode()
-    finally:
-        os.close(slave)
-        os.close(master)
+    shown = bytearray()
+
+    async def look() -> None:
+        async with trio.lowlevel.FdStream(master) as stream:
+            with suppress(trio.BrokenResourceError):  # so a terminal ends, when nobody has it open any more
+                async for chunk in stream:
+                    shown.extend(chunk)
+
+    with trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(look)
+            try:
+                await trio.run_process(words, stderr=slave, env={**ENVIRONMENT, "COLUMNS": "120"})
+            finally:
+                os.close(slave)
+    return shown.decode()

@@ -18,6 +18,7 @@ import trio
 import securestream as ss
 
 from ..cli.support import ENVIRONMENT, ROOT, Keys
+from ..ports import free_ports
 from .support import PATIENCE, need
 
 if TYPE_CHECKING:
@@ -199,7 +200,7 @@ async def test_a_killed_server_breaks_its_own_streams_each_with_an_error_and_new
     print("seeds 0 to 39")
     with trio.fail_after(PATIENCE):
         async with (
-            backend("one", keys, tmp_path) as one,
+            backend("one", keys, tmp_path, free_ports()) as one,
             backend("two", keys, tmp_path) as two,
             haproxy(one.port, two.port, tmp_path) as port,
             trio.open_nursery() as nursery,

@@ -64,7 +64,7 @@ async def postgresql() -> AsyncIterator[Path]:
 
 async def test_pgbench_loses_no_transaction(keys: Keys, tries: Tries) -> None:
     each = tries.choose(small=50, full=20_000)
-    async with postgresql() as path, tunnel(keys, f"unix:{path}") as between:
+    async with postgresql() as path, tunnel(keys, f"unix:{path}", patience=600) as between:
         where = ["-h", "127.0.0.1", "-p", str(between.port), "-U", "postgres"]
         await right("pgbench", *where, "-i", "-q", "postgres")
         out = await right("pgbench", *where, "-c", "4", "-j", "2", "-t", str(each), "postgres")

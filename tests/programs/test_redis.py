@@ -34,7 +34,7 @@ def counts(text: str, of: str) -> dict[str, int]:
 async def test_redis_benchmark_gets_all_its_answers(keys: Keys, tmp_path: Path, tries: Tries) -> None:
     benchmark, cli = need("redis-benchmark"), need("redis-cli")
     requests = tries.choose(small=1_000, full=100_000)
-    async with redis(tmp_path) as path, tunnel(keys, f"unix:{path}") as between:
+    async with redis(tmp_path) as path, tunnel(keys, f"unix:{path}", patience=600) as between:
         load = ["-n", str(requests), "-c", "20", "-d", "100", "-t", "set,get,lpush,lrange_100", "-q"]
         out = await right(benchmark, "-p", str(between.port), *load)
         assert len(re.findall(r"requests per second", out)) == 5
@@ -52,7 +52,8 @@ async def test_what_is_written_through_it_is_what_is_stored(keys: Keys, tmp_path
     cli, rng = need("redis-cli"), random.Random(1)
     values = {f"key{n}": rng.randbytes(rng.choice([1, 100, 20_000])).hex() for n in range(200)}
     commands = "".join(f"SET {name} {value}\r\n" for name, value in values.items())
-    async with redis(tmp_path) as path, tunnel(keys, f"unix:{path}", client=["--padding", "padme"]) as between:
+    padding = ["--padding", "padme"]
+    async with redis(tmp_path) as path, tunnel(keys, f"unix:{path}", client=padding, patience=600) as between:
         assert "errors: 0, replies: 200" in await right(cli, "-p", str(between.port), "--pipe", stdin=commands.encode())
         for where in (["-s", str(path)], ["-p", str(between.port)]):
             stored = await right(cli, *where, "--raw", "mget", *values)

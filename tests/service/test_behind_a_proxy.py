@@ -127,14 +127,14 @@ async def test_a_header_that_does_not_come_is_waited_for_until_the_deadline(
     said: bytes, log: pytest.LogCaptureFixture
 ) -> None:
     _, server = matching_configs()
-    async with proxied(replace(server, handshake_timeout=0.05), LOOPBACK) as dial:
+    async with proxied(replace(server, handshake_timeout=0.5), LOOPBACK) as dial:
         assert await (await dial(said)).receive_some() == b""
     assert only_line(log).endswith("[handshake_timeout]")
 
 
 async def test_header_and_handshake_have_one_deadline_together() -> None:
     _, server = matching_configs()
-    async with proxied(replace(server, handshake_timeout=0.2), LOOPBACK) as dial:
+    async with proxied(replace(server, handshake_timeout=2), LOOPBACK) as dial:
         transport = await dial(HEADER[:5])
         await trio.sleep(0.1)
         await transport.send_all(HEADER[5:])

@@ -53,7 +53,7 @@ async def run_relay(server: ss.SecureStream[trio.abc.Stream], near: HalfCloseabl
 @asynccontextmanager
 async def bridged(make: Make) -> AsyncIterator[Bridge]:
     """A secure client, its server that relays, and a target behind it. Ends when the relay has."""
-    client, server = await secure_stream_pair(await make(), matching_configs(close_timeout=0.1))
+    client, server = await secure_stream_pair(await make(), matching_configs(close_timeout=1))
     near, target = await make()
     bridge = Bridge(client, target)
     with trio.fail_after(PATIENCE):
@@ -164,7 +164,7 @@ async def test_a_cut_secure_stream_is_no_end_for_the_target() -> None:
 
 
 async def test_a_forged_record_is_no_end_for_the_target() -> None:
-    stream, puppet = await client_and_puppet(await memory_pair(), matching_configs(close_timeout=0.1))
+    stream, puppet = await client_and_puppet(await memory_pair(), matching_configs(close_timeout=1))
     near, target = await tcp_pair()
     bridge = Bridge(stream, target)
     async with trio.open_nursery() as nursery:
@@ -184,7 +184,7 @@ async def test_a_cut_after_the_target_has_ended_is_an_error_all_the_same() -> No
 
 
 async def test_another_tasks_alert_passes_and_resets_the_target() -> None:
-    client, server = await secure_memory_stream_pair(matching_configs(close_timeout=0.1))
+    client, server = await secure_memory_stream_pair(matching_configs(close_timeout=1))
     near, target = await tcp_pair()
     bridge = Bridge(client, target)
     async with trio.open_nursery() as nursery:

@@ -25,6 +25,7 @@ from securestream.protocol.errors import RemoteProtocolError
 from securestream.streams.keylog import KeyLog, key_log
 from securestream.testing import secure_stream_pair
 
+from ..protocol.support import PROPERTY
 from .support import Configs, matching_configs
 from .transports import Tap
 
@@ -154,6 +155,7 @@ async def test_a_capture_that_was_cut_is_read_as_far_as_it_goes(
 KEYS = [LoggedKeys(suite, bytes(32), bytes(32)) for suite in ss.Suite]
 
 
+@PROPERTY
 @given(st.binary(max_size=300), st.sampled_from(KEYS))
 def test_whatever_is_in_a_capture_there_is_one_kind_of_error(data: bytes, keys: LoggedKeys) -> None:
     for read in (client_records, server_records):

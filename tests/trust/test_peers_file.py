@@ -18,6 +18,7 @@ import securestream as ss
 from securestream.trust.lists import _words
 from securestream.trust.peers import parse_clients
 
+from ..protocol.support import PROPERTY
 from ..service.support import ask, serving, shout
 from ..streams.support import failure_of, matching_configs
 from .support import File
@@ -100,6 +101,7 @@ def test_what_is_wrong_is_told_with_its_line_and_not_repeated(line: str) -> None
     assert str(caught.value) == f"clients, line 3: {WRONG[line]}"
 
 
+@PROPERTY
 @given(st.text(st.sampled_from(list("ab=.\t\r \v\xa0\u3000'\"\\#")), max_size=12))
 def test_words_are_those_of_a_shell_whichever_way_they_are_found(text: str) -> None:
     try:
