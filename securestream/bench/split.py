@@ -33,7 +33,7 @@ PARTS = ("libsodium", "kernel", "Trio", "our Python")
 
 _LIBSODIUM = ("protocol/sodium_raw.py", "protocol/sodium_bindings.py", "nacl/")
 _KERNEL_CALLS = (
-    "SocketChannel.put", "SocketChannel.receive", "SocketChannel.receive_into", "SocketChannel.can_send_now",
+    "SocketChannel.put", "SocketChannel.receive", "SocketChannel._read_into", "SocketChannel._is_ready",
     "EpollIOManager.get_events", "EpollIOManager._update_registrations", "EpollIOManager.notify_closing",
     "_SocketType._nonblocking_helper", "_SocketType.connect", "_SocketType.setsockopt", "_SocketType.getpeername",
     "_SocketType.shutdown", "getaddrinfo", "socket.",

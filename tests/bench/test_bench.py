@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -17,6 +19,7 @@ from securestream.bench.routed import ROUTED
 from securestream.bench.run import Result, plan
 from securestream.bench.targets import TARGETS
 from securestream.bench.workloads import MODES, WORKLOADS, Workload
+from securestream.streams.channel import SocketChannel
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -146,6 +149,13 @@ main (x.py:1);exec_module (<frozen importlib>:1) 500
 
 def test_samples_are_shared_out_by_their_last_frame_and_only_those_of_the_loop_count() -> None:
     assert split.shares(SAMPLES) == {"libsodium": 0.4, "kernel": 0.3, "Trio": 0.21, "our Python": 0.09}
+
+
+def test_what_calls_the_kernel_is_known_by_its_name() -> None:
+    functions = [function for function in vars(SocketChannel).values() if inspect.isfunction(function)]
+    callers = [each.__qualname__ for each in functions if re.search(r"\bos\.|\.poll\(", inspect.getsource(each))]
+    assert len(callers) == 4
+    assert {split.part_of(f"{name} (securestream/streams/channel.py:1)") for name in callers} == {"kernel"}
 
 
 def test_nothing_sampled_is_no_division_by_zero() -> None:
