@@ -45,11 +45,14 @@ def main() -> None:
     side, contender, workload, folder, *rest = sys.argv[1:]
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if side == "server":
-        trio.run(serve, contender, workload, Path(folder))
-    else:
-        port, count, size, connections = map(int, rest)
-        print(trio.run(measure, contender, workload, Path(folder), port, Size(count, size, connections)))
+    try:
+        if side == "server":
+            trio.run(serve, contender, workload, Path(folder))
+        else:
+            port, count, size, connections = map(int, rest)
+            print(trio.run(measure, contender, workload, Path(folder), port, Size(count, size, connections)))
+    except KeyboardInterrupt:  # at a terminal it is for all of its processes, and one of them says so
+        sys.exit(130)
 
 
 if __name__ == "__main__":

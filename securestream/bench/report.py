@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import statistics
 from typing import TYPE_CHECKING, NamedTuple
 
 from .alone import ALONE
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .run import Result
+
+HOW_TO_READ = "Figures are the rounds' medians, and ratios the medians of the rounds' ratios."
 
 # Whom the others are compared with, and the column's heading.
 Bases = dict[str, str]
@@ -60,23 +63,28 @@ def _row(result: Result, bases: list[Result | None]) -> list[str]:
 
 
 def _ratio(result: Result, base: Result | None) -> str:
-    ratio = None if base is None else result.ratio_to(base)
-    return "" if ratio is None else f"{ratio:.2f} x"
+    ratios = [] if base is None else result.ratios_to(base)
+    return f"{statistics.median(ratios):.2f} x" if ratios else "–"
 
 
 # --- targets ----------------------------------------------------------------------------------------
 
 
+TARGETS_TITLE = "What was wanted"
+TARGETS_COLUMNS = ("", "wanted", "is", "in the rounds", "holds")
+
+
 def reached(results: Sequence[Result]) -> list[list[str]]:
-    """What was measured, what was wanted, what it is, and yes or no; for each target that `results` speak of."""
+    """A row for each target that `results` speak of: what was wanted, what it is, within which bounds, yes or no."""
     by_name = {(result.workload, result.contender): result for result in results}
     found = [(target, target.reached(by_name)) for target in TARGETS]
-    return [_target_row(target, figure) for target, figure in found if figure is not None]
+    return [_target_row(target, figures) for target, figures in found if figures]
 
 
-def _target_row(target: Target, figure: float) -> list[str]:
-    subject = f"{WORKLOADS[target.workload].title}: {title_of(target.contender)}"
-    return [subject, target.text, f"{figure:.2f}", "yes" if target.holds(figure) else "no"]
+def _target_row(target: Target, figures: list[float]) -> list[str]:
+    subject, median = f"{WORKLOADS[target.workload].title}: {title_of(target.contender)}", statistics.median(figures)
+    bounds = f"{min(figures):.2f} to {max(figures):.2f}"
+    return [subject, target.text, f"{median:.2f}", bounds, "yes" if target.holds(median) else "no"]
 
 
 # --- files ------------------------------------------------------------------------------------------
@@ -87,16 +95,16 @@ def markdown(results: Sequence[Result], machine: Mapping[str, str], rounds: int)
     lines = [
         "# Beside others",
         "",
-        f"Measured on {_today()}, contenders in turn within each of {rounds} rounds. Figures are the rounds' medians,",
-        "and ratios the medians of the rounds' ratios.",
+        f"Measured on {_today()}, rounds: {rounds}. {HOW_TO_READ}",
         "",
     ]
     lines += [f"* {name}: {value}" for name, value in machine.items()]
     for table in tables(results):
         lines += ["", f"## {table.title}", "", "| " + " | ".join(table.columns) + " |", "|---|---:|---:|---:|---:|"]
         lines += ["| " + " | ".join(cells) + " |" for cells in table.rows]
-    lines += ["", "## What was wanted", "", "| | wanted | is | holds |", "|---|---|---:|---|"]
-    lines += ["| " + " | ".join(cells) + " |" for cells in reached(results)]
+    if rows := reached(results):
+        lines += ["", f"## {TARGETS_TITLE}", "", "| " + " | ".join(TARGETS_COLUMNS) + " |", "|---|---|---:|---:|---|"]
+        lines += ["| " + " | ".join(cells) + " |" for cells in rows]
     return "\n".join(lines) + "\n"
 
 
@@ -114,7 +122,8 @@ def _today() -> str:
 
 
 def plot(results: Sequence[Result], path: Path) -> None:
-    """A chart a workload: medians as bars, all rounds as dots. The file's name says its format."""
+    """A chart a workload: medians as bars, all rounds as dots. The file's name says its format. What libsodium does
+    alone is not in it: beside its bar the others could not be told apart."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -123,7 +132,7 @@ def plot(results: Sequence[Result], path: Path) -> None:
     names = list(dict.fromkeys(result.workload for result in results))
     figure, axes = plt.subplots(len(names), 1, figsize=(8, 0.8 + 2.4 * len(names)), squeeze=False)
     for axis, name in zip(axes[:, 0], names, strict=True):
-        mine = [result for result in results if result.workload == name][::-1]
+        mine = [result for result in results if result.workload == name and result.contender not in ALONE][::-1]
         titles = [title_of(result.contender) for result in mine]
         colors = ["#2a6f97" if title.startswith("securestream") else "#a9a9a9" for title in titles]
         axis.barh(titles, [result.median for result in mine], color=colors)

@@ -41,15 +41,14 @@ class Result:
         """Half the range, as a share of the median."""
         return (max(self.figures) - min(self.figures)) / 2 / self.median if self.median else 0.0
 
-    def ratio_to(self, base: Result) -> float | None:
-        """The median of the rounds' ratios, as within a round both had the same minute of the machine. None where the
-        base has nothing."""
+    def ratios_to(self, base: Result) -> list[float]:
+        """Round by round, as within a round both had the same minute of the machine. Empty where the base is ever 0."""
         pairs = list(zip(self.figures, base.figures, strict=True))
-        return statistics.median(mine / other for mine, other in pairs) if all(base.figures) else None
+        return [mine / other for mine, other in pairs] if all(base.figures) else []
 
-    def beyond(self, base: Result) -> float:
+    def beyond(self, base: Result) -> list[float]:
         """The same for differences."""
-        return statistics.median(mine - other for mine, other in zip(self.figures, base.figures, strict=True))
+        return [mine - other for mine, other in zip(self.figures, base.figures, strict=True)]
 
 
 def plan(workloads: Sequence[str], only: Sequence[str], rounds: int) -> Iterator[tuple[str, str]]:
@@ -65,7 +64,7 @@ def contenders_of(workload: str, only: Sequence[str] = ()) -> Sequence[str]:
     chosen = WORKLOADS[workload]
     alone = ALONE if chosen.is_encryption else {}
     if only:
-        return [name for name in only if name not in ALONE or name in alone]
+        return [name for name in dict.fromkeys(only) if name not in ALONE or name in alone]
     return list(ROUTED) if chosen.routed else [*CONTENDERS, *alone]
 
 

@@ -31,6 +31,7 @@ SIZES: dict[str, tuple[Size, float, str]] = {
 OURS = ("aegis_256", "xchacha20_poly1305")
 PARTS = ("libsodium", "kernel", "Trio", "our Python")
 
+_PY_SPY = Path(sys.executable).with_name("py-spy")
 _LIBSODIUM = ("protocol/sodium_raw.py", "protocol/sodium_bindings.py", "nacl/")
 _KERNEL_CALLS = (
     "SocketChannel.put", "SocketChannel.receive", "SocketChannel._read_into", "SocketChannel._is_ready",
@@ -83,7 +84,7 @@ def _sampled(workload: str, contender: str, seconds: float) -> tuple[float, dict
         folder, samples = Path(name), Path(name) / "samples"
         make_keys(folder)
         child = [sys.executable, "-m", __spec__.name, "--child", name, "--seconds", str(seconds), workload, contender]
-        spy = ["py-spy", "record", "-F", "-r", "250", "-f", "raw", "-o", str(samples), "--"]
+        spy = [str(_PY_SPY), "record", "-F", "-r", "250", "-f", "raw", "-o", str(samples), "--"]
         cost = subprocess.run(child, check=True, capture_output=True, text=True)  # first without anybody looking on
         subprocess.run([*spy, *child], check=True, capture_output=True)
         return float(cost.stdout), shares(samples.read_text())
@@ -117,6 +118,11 @@ def main() -> None:
     parser.add_argument("--child", metavar="FOLDER", help=argparse.SUPPRESS)
     parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=", ".join(SIZES))
     arguments = parser.parse_args()
+    if not arguments.child:
+        if unknown := set(arguments.workloads) - set(SIZES):
+            parser.error(f"no such workload: {', '.join(sorted(unknown))}; there are {', '.join(SIZES)}")
+        if not _PY_SPY.exists():
+            parser.error("py-spy is not installed: pip install py-spy")
     if arguments.child:
         workload, contender = arguments.workloads
         print(trio.run(_keep_busy, workload, contender, Path(arguments.child), arguments.seconds))

@@ -46,12 +46,13 @@ class Target:
             return f"{bound} {self.wanted:g} {WORKLOADS[self.workload].unit} above {_BASES[self.base]}"
         return f"{bound} {self.wanted:.2f} x {_BASES[self.base]}"
 
-    def reached(self, results: Results) -> float | None:
-        """The ratio or difference that was measured, by workload and contender. None where one of the two was not."""
+    def reached(self, results: Results) -> list[float]:
+        """The ratios or differences that were measured, by workload and contender: one a round, none where one of the
+        two was not measured."""
         mine, base = results.get((self.workload, self.contender)), results.get((self.workload, self.base))
         if mine is None or base is None:
-            return None
-        return mine.beyond(base) if self.beyond else mine.ratio_to(base)
+            return []
+        return mine.beyond(base) if self.beyond else mine.ratios_to(base)
 
     def holds(self, reached: float) -> bool:
         return reached >= self.wanted if self.more else reached <= self.wanted

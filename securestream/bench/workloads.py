@@ -47,6 +47,13 @@ class Workload:
     is_encryption: bool = False
 
 
+async def _receive(stream: trio.abc.Stream, receive_size: int | None = None) -> bytes | bytearray:
+    """Some more bytes. Raises `EOFError` where none will come: the other end has gone."""
+    if data := await stream.receive_some(receive_size):
+        return data
+    raise EOFError("the other end of the benchmark has gone")
+
+
 # --- handlers ---------------------------------------------------------------------------------------
 
 
@@ -65,11 +72,11 @@ async def swallow(stream: trio.abc.Stream, receive_size: int | None) -> None:
     after the first MiB."""
     start = b""
     while len(start) < 8:
-        start += await stream.receive_some(receive_size)
+        start += await _receive(stream, receive_size)
     left = int.from_bytes(start[:8], "little") - len(start) + 8
     warm, before = left - 2**20, resident_kib()
     while left > 0:
-        left -= len(await stream.receive_some(receive_size))
+        left -= len(await _receive(stream, receive_size))
         if left >= warm:
             before = resident_kib()
     await stream.send_all(max(0, resident_kib() - before).to_bytes(8, "little"))
@@ -83,7 +90,10 @@ async def swallow(stream: trio.abc.Stream, receive_size: int | None) -> None:
 
 async def bulk(connect: Connect, size: Size) -> float:
     """MB/s: `count` times send_all of `size` bytes, until the server has them all."""
-    stream = await connect()
+    return await _bulk_over(await connect(), size)
+
+
+async def _bulk_over(stream: trio.abc.Stream, size: Size) -> float:
     data = bytes(size.size)
     await stream.send_all((size.count * size.size).to_bytes(8, "little"))
     start = time.perf_counter()
@@ -99,7 +109,7 @@ async def _answer(stream: trio.abc.Stream) -> int:
     """What `swallow` answers when it has everything."""
     answer = b""
     while len(answer) < 8:
-        answer += await stream.receive_some(8 - len(answer))
+        answer += await _receive(stream, 8 - len(answer))
     return int.from_bytes(answer, "little")
 
 
@@ -138,8 +148,7 @@ async def buffered(connect: Connect, size: Size) -> float:
     """MB/s: as `bulk`, through the buffered writer where there is one."""
     stream = await connect()
     if not isinstance(stream, SecureStream):
-        await stream.aclose()
-        return await bulk(connect, size)
+        return await _bulk_over(stream, size)
     data = bytes(size.size)
     await stream.send_all((size.count * size.size).to_bytes(8, "little"))
     start = time.perf_counter()
@@ -172,7 +181,7 @@ async def round_trips(connect: Connect, size: Size) -> float:
         await stream.send_all(data)
         left = size.size
         while left:
-            left -= len(await stream.receive_some())
+            left -= len(await _receive(stream))
     seconds = time.perf_counter() - start
     await stream.aclose()
     return seconds / size.count * 1e6
@@ -185,7 +194,7 @@ def resident_kib() -> int:
 
 
 async def idle(connect: Connect, size: Size) -> float:
-    """KiB a connection in this process, client and server side together, with nothing going on."""
+    """KiB a connection in the client's process, with nothing going on."""
     streams = [await _used_once(connect) for _ in range(50)]
     before = resident_kib()
     streams += [await _used_once(connect) for _ in range(size.connections)]
@@ -212,7 +221,7 @@ async def many(connect: Connect, size: Size) -> float:
             await stream.send_all(data)
             left = size.size
             while left:
-                left -= len(await stream.receive_some())
+                left -= len(await _receive(stream))
         await stream.aclose()
 
     start = time.perf_counter()

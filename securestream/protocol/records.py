@@ -10,7 +10,7 @@ This is where the time of a bulk transfer goes, so both directions work on many 
 buffers. There is one path, whatever the size.
 
 *Writing.* `RecordWriter.data()` lays content out in one buffer with gaps for lengths and tags, seals each
-record where it lies, and yields the buffer's bytes when it is full (a batch, 256 KiB); the next batch reuses
+record where it lies, and yields the buffer's bytes when it is full (a batch, some 256 KiB); the next batch reuses
 it. A yielded batch is therefore good until the next one is asked for, and nothing is ever sealed twice.
 
 *Reading.* The transport's bytes go into one buffer (`space()`, `filled()`; `feed()` copies them there). `read()` opens

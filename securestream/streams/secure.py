@@ -13,7 +13,7 @@ the next await ("decide synchronously, then await"), so that every task sees the
 *Who reads, who writes.* `receive_some` never writes and `send_all` never reads, so neither can be held up by
 the other direction, and no task runs in the background. What follows from reading (an alert to answer with) is
 kept and sent by `aclose()`. The one exception is a send that has failed: it has nothing more to write, and
-reads what the peer may have left as its reason (kept for later receives, at most 1 MiB).
+reads what the peer may have left as its reason (kept for later receives, until 1 MiB has come).
 A program that never receives learns of no alert.
 
 *Turns.* Each way has its `Turns`: they tell the caller of his mistake when two of his tasks do the same thing, and

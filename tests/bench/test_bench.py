@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
+import trio.testing
 
 from securestream.bench import report, split
 from securestream.bench.alone import ALONE
@@ -94,8 +95,42 @@ def test_the_router_is_measured_beside_a_direct_connection_and_a_relay(tmp_path:
     results = [Result("routed-bulk", "tcp_relayed", [100.0]), Result("routed-bulk", "aegis_256_routed", [70.0])]
     (table,) = report.tables(results)
     assert table.columns[3:] == ("of direct", "of TCP relay")
-    assert table.rows[-1][3:] == ["", "0.70 x"]
+    assert table.rows[-1][3:] == ["–", "0.70 x"]
     assert list(plan(["routed-bulk"], [], 1)) == [("routed-bulk", name) for name in ROUTED]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["idle", "--only", "alone_aegis_256"], "nothing to measure"),
+        (["--json", "missing/figures.json"], "no such folder: missing"),
+        (["--plot", "chart.nope"], "ends in .png or .svg"),
+    ],
+    ids=["nobody", "folder", "chart"],
+)
+def test_what_can_not_be_done_is_said_before_anything_is_measured(options: list[str], told: str) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as caught:
+        bench(*options)
+    assert caught.value.returncode == 2
+    assert told in caught.value.stderr
+
+
+def test_a_name_that_is_given_twice_is_measured_once() -> None:
+    assert list(plan(["idle"], ["tcp", "tcp"], 1)) == [("idle", "tcp")]
+
+
+@pytest.mark.parametrize("name", ["roundtrip", "bulk-64k", "many"])
+async def test_a_client_whose_server_has_gone_ends(name: str) -> None:
+    workload = WORKLOADS[name]
+
+    async def connect() -> trio.abc.Stream:
+        near, far = trio.testing.memory_stream_pair()
+        await far.send_eof()
+        return near
+
+    with trio.fail_after(60):
+        with pytest.RaisesGroup(EOFError, flatten_subgroups=True, allow_unwrapped=True):
+            await workload.client(connect, workload.smallest)
 
 
 def test_within_a_round_the_contenders_take_turns() -> None:
@@ -116,17 +151,17 @@ def test_a_row_has_the_median_and_the_ratios_to_tcp_and_tls() -> None:
 
 def test_a_target_is_told_as_a_ratio_or_a_difference_and_whether_it_holds() -> None:
     results = [
-        Result("roundtrip", "tcp", [50.0]),
-        Result("roundtrip", "aegis_256", [60.0]),
+        Result("roundtrip", "tcp", [50.0, 50.0, 100.0]),
+        Result("roundtrip", "aegis_256", [60.0, 70.0, 110.0]),
         Result("idle", "tcp", [1.0]),
         Result("idle", "aegis_256", [9.5]),
         Result("bulk-64k", "xchacha20_poly1305", [500.0]),
         Result("bulk-64k", "alone_xchacha20_poly1305", [1_000.0]),
     ]
     assert [row[1:] for row in report.reached(results)] == [
-        ["at least 0.75 x libsodium alone", "0.50", "no"],
-        ["at most 1.20 x TCP", "1.20", "yes"],
-        ["at most 8 KiB above TCP", "8.50", "no"],
+        ["at least 0.75 x libsodium alone", "0.50", "0.50 to 0.50", "no"],
+        ["at most 1.20 x TCP", "1.20", "1.10 to 1.40", "yes"],
+        ["at most 8 KiB above TCP", "8.50", "8.50 to 8.50", "no"],
     ]
 
 

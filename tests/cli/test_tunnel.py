@@ -70,8 +70,9 @@ async def meets_a_reset(port: int) -> bool:
     try:
         async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
             return await is_reset(stream)
-    except OSError:  # which may come before it knows that it was connected
-        return True
+    except OSError as exc:  # a reset may come before this side knows that it was connected
+        cause = exc.__cause__
+        return isinstance(cause, ExceptionGroup) and cause.subgroup(ConnectionResetError) is not None
 
 
 async def one_line(process: trio.Process) -> str:

@@ -132,7 +132,7 @@ def _draw_part(rng: random.Random, suite: ss.Suite) -> Part:
     ending = rng.choice([*Ending, Ending.EOF, Ending.CLOSE])
     sends = [rng.choice(sizes) for _ in range(rng.randint(0, 5))]
     if rng.random() < 0.03:
-        sends.append(300_000)  # more than is sealed at once
+        sends.append(2 * records.BATCH)  # more than is sealed at once
     return Part(
         tuple(sends),
         buffered=rng.random() < 0.25 and ending not in IN_THE_MIDDLE,  # who leaves no gathered bytes behind
