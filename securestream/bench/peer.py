@@ -7,6 +7,7 @@ python -m securestream.bench.peer client CONTENDER WORKLOAD FOLDER PORT COUNT SI
 from __future__ import annotations
 
 import resource
+import signal
 import sys
 from pathlib import Path
 
@@ -45,14 +46,12 @@ def main() -> None:
     side, contender, workload, folder, *rest = sys.argv[1:]
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    try:
-        if side == "server":
-            trio.run(serve, contender, workload, Path(folder))
-        else:
-            port, count, size, connections = map(int, rest)
-            print(trio.run(measure, contender, workload, Path(folder), port, Size(count, size, connections)))
-    except KeyboardInterrupt:  # at a terminal it is for all of its processes, and one of them says so
-        sys.exit(130)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever has started it, and ends it then
+    if side == "server":
+        trio.run(serve, contender, workload, Path(folder))
+    else:
+        port, count, size, connections = map(int, rest)
+        print(trio.run(measure, contender, workload, Path(folder), port, Size(count, size, connections)))
 
 
 if __name__ == "__main__":
