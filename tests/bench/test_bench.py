@@ -60,16 +60,14 @@ def test_all_contenders_are_measured_unless_some_are_named() -> None:
 
 
 def test_what_libsodium_does_alone_is_measured_beside_bulk_transfers(tmp_path: Path) -> None:
-    only = [part for name in ("xchacha20_poly1305", *ALONE) for part in ("--only", name)]
-    shown = bench("bulk", *only, "--json", str(tmp_path / "figures.json"), "--markdown", str(tmp_path / "t.md")).stdout
-    figures = json.loads((tmp_path / "figures.json").read_text())
-    measured = {(result["workload"], result["contender"]) for result in figures["results"]}
-    assert measured & {(workload, name) for workload in MODES["bulk"] for name in ALONE} == {
+    only = [part for name in ALONE for part in ("--only", name)]
+    shown = bench("bulk", *only, "--json", str(tmp_path / "figures.json")).stdout
+    results = json.loads((tmp_path / "figures.json").read_text())["results"]
+    assert {(result["workload"], result["contender"]) for result in results} == {
         (workload, name) for workload in ("bulk-64k", "bulk-1m") for name in ALONE
     }
-    assert all(figure > 0 for result in figures["results"] for figure in result["figures"])
+    assert all(figure > 0 for result in results for figure in result["figures"])
     assert all(alone.title in shown for alone in ALONE.values())
-    assert "at least 0.75 x libsodium alone" in (tmp_path / "t.md").read_text()
 
 
 @pytest.mark.parametrize("name", CONTENDERS)
