@@ -42,8 +42,9 @@ PART_OF_AN_INSTANT = 1e-6
 ENOUGH = ss.Alert(5_001, "enough")
 
 # What the two sides say: no part like another, and none like one of the other side's.
-CLIENT_SAYS = b"".join(n.to_bytes(4, "big") for n in range(120_000))
-SERVER_SAYS = b"".join((2**31 + n).to_bytes(4, "big") for n in range(120_000))
+# A MiB, which is more than any part has to send.
+CLIENT_SAYS = b"".join(n.to_bytes(4, "big") for n in range(2**18))
+SERVER_SAYS = b"".join((2**31 + n).to_bytes(4, "big") for n in range(2**18))
 
 
 class Ending(enum.Enum):
@@ -210,6 +211,7 @@ class Side:
             if number == self.part.new_key_after:
                 await stream.update_key()
             start, self.begun = self.begun, self.begun + size
+            assert self.begun <= len(self.says), "there is no more to say"
             if self.part.buffered:
                 await writer.write(self.says[start : self.begun])
             else:
